@@ -1,0 +1,78 @@
+"""Names inside a run folder, agreed by every room.
+
+    RUN/
+      config.yaml            frozen settings of `train` and `pipeline`
+      shards/function_call   generated training conversations
+      shards/held_out        generated from domains never trained on
+      shards/general         general chat
+      store/                 token store of `prepare`
+      log/                   metrics.jsonl, TensorBoard, W&B, rank logs
+      checkpoints/step-*     resumable state
+      export/{adapter,merged}
+      evaluation/            results.json, report.html, answers of every row
+"""
+
+from pathlib import Path
+
+import yaml
+
+from fcdist.config.mapping import from_mapping, to_mapping
+from fcdist.config.types import Config
+from fcdist.errors import ConfigError
+
+
+def read_config(run_dir: Path, name: str = "config.yaml") -> Config:
+    """Read a frozen config. Raises ConfigError if it is absent or does not fit this version's settings."""
+    path = run_dir / name
+    if not path.is_file():
+        raise ConfigError(f"{path}: no frozen config; start the run with `fcdist`, which writes it")
+    return from_mapping(Config, yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def write_config(config: Config, run_dir: Path, name: str = "config.yaml") -> Path:
+    """Freeze `config` into the run folder."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / name
+    path.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def function_call_dir(config: Config) -> Path:
+    """Where `generate` writes, by split."""
+    default = "function_call" if config.generate.split == "train" else "held_out"
+    return Path(config.generate.out_dir or Path(config.run_dir, "shards", default))
+
+
+def held_out_dir(config: Config) -> Path:
+    """Held-out function-call shards that `evaluate` reads."""
+    return Path(config.evaluate.suite or Path(config.run_dir, "shards", "held_out"))
+
+
+def general_dir(config: Config) -> Path:
+    """Where `generate generate.teacher=self` writes."""
+    return Path(config.run_dir, "shards", "general")
+
+
+def store_dir(config: Config) -> Path:
+    """Token store."""
+    return Path(config.data.store_dir or Path(config.run_dir, "store"))
+
+
+def checkpoints_dir(config: Config) -> Path:
+    """Resumable state."""
+    return Path(config.run_dir, "checkpoints")
+
+
+def export_dir(config: Config) -> Path:
+    """Adapter and merged weights."""
+    return Path(config.export.out_dir or Path(config.run_dir, "export"))
+
+
+def evaluation_dir(config: Config) -> Path:
+    """Results and report."""
+    return Path(config.run_dir, "evaluation")
+
+
+def log_dir(config: Config) -> Path:
+    """Metrics of the run."""
+    return Path(config.run_dir, "log")

@@ -1,0 +1,371 @@
+"""Every setting of fcdist, typed and documented. The only source of defaults; `conf/` holds named deviations.
+
+No torch and no Hydra here: login nodes and the data pipeline read these too.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fcdist.errors import ConfigError
+
+ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError(message) unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Which checkpoint to start from."""
+
+    path: str = "debug"
+    """Hub name, local folder, `debug` (tiny random model, byte tokenizer), or with `package` a path inside it."""
+    gguf_file: str = ""
+    """File name of a GGUF below `path`; weights are dequantised on load."""
+    package: str = ""
+    """Installed Python package that ships the weights as files; `path` is then relative to it."""
+    tokenizer: str = ""
+    """Hub name or folder of the tokenizer, if not the checkpoint's own."""
+    chat_template: str = ""
+    """File with a Jinja chat template, if not the checkpoint's own."""
+    revision: str = ""
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProtocolConfig:
+    """How tools, thoughts and calls are written."""
+
+    name: str = "text"
+    """A folder of fcdist/protocols: native, text, tagged."""
+    thoughts: bool = True
+    """False drops the thoughts of the training data before rendering."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateConfig:
+    """The synthetic-data generator (function-call rows)."""
+
+    teacher: Literal["programmatic", "openai", "self"] = "programmatic"
+    """`self` writes general chat with the model that will be tuned (see ReplayConfig)."""
+    out_dir: str = ""
+    """Folder of the shards; empty: RUN/shards/function_call (`self`: RUN/shards/general)."""
+    num_conversations: int = 2000
+    shard_size: int = 500
+    conversations_per_tool_set: int = 8
+    languages: dict[str, float] = field(default_factory=lambda: {"en": 0.5, "zh": 0.5})
+    """Share of each language."""
+    shares: dict[str, float] = field(
+        default_factory=lambda: {
+            "single": 0.24,
+            "negative": 0.20,
+            "slot_filling": 0.13,
+            "multi_turn": 0.10,
+            "nested": 0.09,
+            "date": 0.09,
+            "parallel": 0.08,
+            "follow_up": 0.07,
+        }
+    )
+    """Share of each category; met exactly (largest remainder)."""
+    thoughts: bool = True
+    """Write a short thought before each call and each decision not to call."""
+    held_out_domains: tuple[str, ...] = ()
+    """Domains never generated for training; `split=held_out` generates from them only."""
+    split: Literal["train", "held_out"] = "train"
+    num_workers: int = 1
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """`openai` teacher: any OpenAI-compatible endpoint; the key comes from the variable named next."""
+    api_key_env: str = "OPENAI_API_KEY"
+    llm: str = ""
+    """`openai` teacher: model name."""
+    max_concurrency: int = 16
+    max_retries: int = 6
+    timeout_s: float = 120.0
+    temperature: float = 0.8
+
+    def __post_init__(self) -> None:
+        require(self.num_conversations > 0, f"generate.num_conversations={self.num_conversations} must be positive")
+        require(self.shard_size > 0, f"generate.shard_size={self.shard_size} must be positive")
+        for key in ("languages", "shares"):
+            shares = getattr(self, key)
+            require(
+                bool(shares) and min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) < 1e-6,
+                f"generate.{key} must be non-negative and add up to 1, got {shares}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayConfig:
+    """General chat written by the untuned model itself, so that tuning does not make it forget how to talk."""
+
+    num_conversations: int = 1000
+    """Kept conversations to write; sampling goes on until they are there or `max_minutes` have passed."""
+    max_minutes: float = 0.0
+    """0: no limit."""
+    batch_size: int = 64
+    max_user_tokens: int = 64
+    max_answer_tokens: int = 192
+    temperature: float = 0.9
+    top_p: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """One input of `prepare`."""
+
+    path: str
+    """A file, or a folder of shards with a manifest."""
+    format: Literal["openai", "sharegpt", "alpaca"] = "openai"
+    role: Literal["function_call", "general"] = "function_call"
+    """Which side of data.general_ratio its conversations count on."""
+    on_error: Literal["error", "drop"] = "error"
+    """What an invalid record does: stop with file and line, or be dropped, counted by reason, with the line kept."""
+    ignore_fields: tuple[str, ...] = ()
+    """Top-level fields of a record that may be left out."""
+    max_conversations: int = 0
+    """0: all; otherwise a seeded choice of this many, in file order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """From sources to the token store."""
+
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    """Name → source; the name is what reports count by."""
+    general_ratio: float = 2.0
+    """General : function-call, in `ratio_unit`; 0 keeps everything as it is."""
+    ratio_unit: Literal["examples", "tokens"] = "examples"
+    repeat: bool = False
+    """True repeats the scarcer side to meet the ratio; False takes fewer of the other side."""
+    over_length: Literal["error", "drop"] = "error"
+    """An example longer than batch.seq_len: stop, or drop and count. It is never cut: the tail holds the calls."""
+    store_dir: str = ""
+    """Folder of the token store; empty: RUN/store."""
+    validation_fraction: float = 0.0
+    """Share of conversations per source kept out of training, for loss during training and retention."""
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.general_ratio >= 0, f"data.general_ratio={self.general_ratio} must not be negative")
+        require(
+            0 <= self.validation_fraction < 1,
+            f"data.validation_fraction={self.validation_fraction} must be at least 0 and below 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchConfig:
+    """How many packs make one optimizer step."""
+
+    seq_len: int = 8192
+    """Tokens in one pack at most."""
+    micro_batch_size: int = 1
+    """Packs in one forward pass of one data-parallel rank (laid one after the other in one flat row)."""
+    global_batch_size: int = 64
+    """Packs in one optimizer step, over all ranks and micro-steps."""
+    num_buckets: int = 8
+    """Length buckets: packs of similar cost run side by side, so that ranks wait little for each other."""
+
+    def __post_init__(self) -> None:
+        for key in ("seq_len", "micro_batch_size", "global_batch_size", "num_buckets"):
+            require(getattr(self, key) > 0, f"batch.{key}={getattr(self, key)} must be positive")
+
+    def accumulation_steps(self, dp_world_size: int) -> int:
+        """Micro-steps one rank runs per optimizer step. Raises ConfigError if the batch does not divide."""
+        per_forward = self.micro_batch_size * dp_world_size
+        if self.global_batch_size % per_forward:
+            raise ConfigError(
+                f"batch.global_batch_size={self.global_batch_size} is not a multiple of micro_batch_size x "
+                f"dp_world_size = {self.micro_batch_size} x {dp_world_size} = {per_forward}. "
+                f"Nearest above: {-(-self.global_batch_size // per_forward) * per_forward}."
+            )
+        return self.global_batch_size // per_forward
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuningConfig:
+    """Which weights change."""
+
+    mode: Literal["lora", "full"] = "lora"
+    r: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ALL_PROJECTIONS
+    """Names of the linear layers that get an adapter."""
+
+    def __post_init__(self) -> None:
+        require(self.r > 0, f"tuning.r={self.r} must be positive")
+        require(0 <= self.dropout < 1, f"tuning.dropout={self.dropout} must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """AdamW with linear warm-up and a cosine or constant schedule."""
+
+    lr: float = 2e-4
+    betas: tuple[float, ...] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup_fraction: float = 0.05
+    """Share of the steps over which the rate grows from 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    min_lr_fraction: float = 0.1
+    """Where the cosine ends, as a share of `lr`."""
+    max_grad_norm: float = 1.0
+    """Clip the global gradient norm to this; 0: no clipping."""
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, f"optim.lr={self.lr} must be positive")
+        require(len(self.betas) == 2, f"optim.betas={self.betas} must be two numbers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZeroConfig:
+    """Engine and sharding."""
+
+    engine: Literal["local", "deepspeed"] = "deepspeed"
+    """`local`: plain torch, DDP with several ranks."""
+    stage: Literal[1, 2, 3] = 2
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in host memory."""
+    bucket_size: int = 50_000_000
+    """Elements in one communication bucket."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionConfig:
+    """Attention back end over packs."""
+
+    backend: Literal["auto", "sdpa", "flash"] = "auto"
+    """`auto`: flash where it can run, else sdpa."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """The training loop."""
+
+    epochs: int = 1
+    max_steps: int = 0
+    """0: all steps of `epochs`."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    activation_checkpointing: bool = False
+    log_every: int = 1
+    eval_every: int = 0
+    """0: only at the end."""
+    save_every: int = 0
+    """0: only at the end."""
+    keep_last: int = 2
+    """Checkpoints kept, newest first."""
+    timeout_s: float = 1800.0
+    """A collective that waits longer than this fails with a stack dump."""
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """What is measured, before and after tuning."""
+
+    suite: str = ""
+    """Folder of held-out function-call shards; empty: RUN/shards/held_out."""
+    suite_limit: int = 0
+    """Items of the suite; 0: all."""
+    bfcl_categories: tuple[str, ...] = ("simple_python", "multiple", "parallel", "irrelevance", "live_simple")
+    bfcl_limit: int = 60
+    """Items of each BFCL category; 0: all."""
+    retention: str = ""
+    """Shards or file of held-out general chat; empty: the general part of the store's validation split."""
+    retention_limit: int = 64
+    rows: tuple[str, ...] = ("base", "base_grammar", "tuned", "tuned_grammar")
+    batch_size: int = 32
+    max_new_tokens: int = 192
+    seed: int = 0
+    """Chooses the items where a limit cuts them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig:
+    """What leaves the run folder."""
+
+    adapter: bool = True
+    merged: bool = True
+    dtype: Literal["bf16", "fp32"] = "bf16"
+    out_dir: str = ""
+    """Empty: RUN/export."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchConfig:
+    """Where programs run."""
+
+    backend: Literal["torchrun", "slurm"] = "torchrun"
+    nodes: int = 1
+    nproc_per_node: int = 1
+    threads_per_rank: int = 0
+    """OMP_NUM_THREADS of each rank; 0: cores / ranks."""
+    rdzv_endpoint: str = ""
+    """host:port for plain torchrun on several nodes; empty: --standalone."""
+    env: dict[str, str] = field(default_factory=dict)
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    gpus_per_node: int = 0
+    cpus_per_task: int = 0
+    time: str = "24:00:00"
+    constraint: str = ""
+    requeue: bool = True
+    setup: tuple[str, ...] = ()
+    """Shell lines before the program (modules, containers, virtual environments)."""
+    sbatch_lines: tuple[str, ...] = ()
+    """Extra `#SBATCH` arguments, for example `--exclusive`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoggerConfig:
+    """Sinks beside RUN/log/metrics.jsonl, which is always written."""
+
+    tensorboard: bool = True
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "fcdist"
+    entity: str = ""
+    group: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepConfig:
+    """A grid of training runs."""
+
+    grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Full key → values, for example {"tuning.r": [16, 32], "optim.lr": [1e-4, 2e-4], "data.general_ratio": [2, 3]}."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """One run, from data to report. Frozen to RUN/config.yaml."""
+
+    name: str = "run"
+    run_dir: str = "runs/run"
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    zero: ZeroConfig = field(default_factory=ZeroConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
