@@ -20,8 +20,10 @@ from fcdist.config.mapping import from_mapping, to_mapping
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
 
+CONFIG_NAME = "config.yaml"
 
-def read_config(run_dir: Path, name: str = "config.yaml") -> Config:
+
+def read_config(run_dir: Path, name: str = CONFIG_NAME) -> Config:
     """Read a frozen config. Raises ConfigError if it is absent or does not fit this version's settings."""
     path = run_dir / name
     if not path.is_file():
@@ -29,7 +31,7 @@ def read_config(run_dir: Path, name: str = "config.yaml") -> Config:
     return from_mapping(Config, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def write_config(config: Config, run_dir: Path, name: str = "config.yaml") -> Path:
+def write_config(config: Config, run_dir: Path, name: str = CONFIG_NAME) -> Path:
     """Freeze `config` into the run folder."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / name
