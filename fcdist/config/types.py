@@ -274,6 +274,8 @@ class EvaluateConfig:
 
     suite: str = ""
     """Folder of held-out function-call shards; empty: RUN/shards/held_out."""
+    suite_conversations: int = 200
+    """Conversations `pipeline` generates for the suite."""
     suite_limit: int = 0
     """Items of the suite; 0: all."""
     bfcl_categories: tuple[str, ...] = ("simple_python", "multiple", "parallel", "irrelevance", "live_simple")

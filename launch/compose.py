@@ -1,0 +1,134 @@
+"""Hydra, once: overrides → one typed, frozen Config. Workers never see Hydra."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fcdist.config.mapping import from_mapping, to_mapping
+from fcdist.config.types import Config
+from fcdist.errors import ConfigError
+from launch.resources import resource_dir
+
+ROOT = "config"
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """Compose `conf/` with the command line's overrides.
+
+    Raises:
+        ConfigError: unknown key or group option (with the nearest known), wrong type, or a value out of range.
+    """
+    conf = resource_dir("conf")
+    parsed = _parse(overrides)
+    arguments = [_checked(override, conf) for override in parsed]
+    ConfigStore.instance().store(name="schema", node=to_mapping(Config()))
+    try:
+        with initialize_config_dir(config_dir=str(conf), version_base="1.3"):
+            composed = hydra_compose(config_name=ROOT, overrides=arguments)
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+    return _absolute(from_mapping(Config, plain))
+
+
+def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
+    """The frozen config of a run with some values changed. Raises ConfigError for a group override."""
+    path = run_dir / name
+    if not path.is_file():
+        raise ConfigError(f"--run {run_dir}: no {name} there; is it a run folder?")
+    frozen = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
+    conf = resource_dir("conf")
+    for override in _parse(overrides):
+        key = override.key_or_group
+        if _options(conf, key):
+            raise ConfigError(
+                f"{key}={override.value()}: a group cannot be chosen again with --run; set its keys, as in {key}.KEY=VALUE"
+            )
+        _check_key(key)
+        OmegaConf.update(frozen, key, override.value(), merge=False, force_add=True)
+    config = from_mapping(Config, OmegaConf.to_container(frozen, resolve=True))
+    return dataclasses.replace(config, run_dir=str(run_dir.resolve()))
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"{text} (overrides are KEY=VALUE; quote values with spaces: 'key=\"a b\"')") from None
+
+
+def _checked(override: Override, conf: Path) -> str:
+    """The override as Hydra takes it, after its key was found in the config or among the groups."""
+    line = override.input_line or ""
+    key = override.key_or_group
+    if options := _options(conf, key):
+        value = override.value()
+        if isinstance(value, str) and value not in options and value != "null":
+            near = difflib.get_close_matches(value, options, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{key}={value}: no such option{hint} Known: {', '.join(options)}")
+        return line
+    # Entries of open mappings (data.sources.NAME, sweep.grid, launch.env) do not exist before they are set.
+    return f"++{line}" if _check_key(key) and not line.startswith(("+", "~")) else line
+
+
+def _options(conf: Path, group: str) -> list[str]:
+    folder = conf / group
+    return sorted(path.stem for path in folder.glob("*.yaml")) if "." not in group and folder.is_dir() else []
+
+
+def _check_key(key: str) -> bool:
+    """True if `key` lies inside an open mapping. Raises ConfigError with the nearest key if it does not exist."""
+    kind: Any = Config
+    walked: list[str] = []
+    is_open = False
+    for name in key.split("."):
+        if typing.get_origin(kind) is dict:
+            kind, is_open = typing.get_args(kind)[1], True
+        elif dataclasses.is_dataclass(kind):
+            hints = typing.get_type_hints(kind)
+            if name not in hints:
+                near = difflib.get_close_matches(name, hints, n=1)
+                place = ".".join(walked)
+                hint = f"did you mean {'.'.join([*walked, near[0]])}?" if near else f"known here: {', '.join(hints)}"
+                raise ConfigError(f"unknown key {key}{f' (in {place})' if place else ''}; {hint}")
+            kind = hints[name]
+        elif kind is not Any:
+            raise ConfigError(f"unknown key {key}: {'.'.join(walked)} is a single value")
+        walked.append(name)
+    return is_open
+
+
+def _absolute(config: Config) -> Config:
+    """Paths as seen from here: a worker on another machine may start in another folder."""
+    sources = {
+        name: dataclasses.replace(source, path=_absolute_path(source.path))
+        for name, source in config.data.sources.items()
+    }
+    return dataclasses.replace(
+        config, run_dir=_absolute_path(config.run_dir), data=dataclasses.replace(config.data, sources=sources)
+    )
+
+
+def _absolute_path(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def describe(config: Config) -> str:
+    """The config as YAML, for `--cfg`."""
+    plain: Mapping[str, Any] = to_mapping(config)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
