@@ -143,7 +143,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:
     parser.add_argument("--dry-run", action="store_true", help="print what would be started or submitted")
     parser.add_argument("--cfg", action="store_true", help="print the composed config and stop")
     own, worker_options = _split_options(argv)
-    arguments = parser.parse_args(own)
+    arguments = parser.parse_intermixed_args(own)
     if worker_options and arguments.verb not in MODULES:
         parser.error(f"unknown option {worker_options[0]}")
     for item in arguments.overrides:

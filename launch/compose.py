@@ -92,7 +92,7 @@ def _options(conf: Path, group: str) -> list[str]:
 
 
 def _check_key(key: str) -> bool:
-    """True if `key` lies inside an open mapping. Raises ConfigError with the nearest key if it does not exist."""
+    """True if `key` is an open mapping or lies inside one. Raises ConfigError with the nearest key if it does not exist."""
     kind: Any = Config
     walked: list[str] = []
     is_open = False
@@ -110,7 +110,7 @@ def _check_key(key: str) -> bool:
         elif kind is not Any:
             raise ConfigError(f"unknown key {key}: {'.'.join(walked)} is a single value")
         walked.append(name)
-    return is_open
+    return is_open or typing.get_origin(kind) is dict
 
 
 def _absolute(config: Config) -> Config:

@@ -71,7 +71,7 @@ def build_job(
             f"launch.nodes={config.launch.nodes} with launch.backend=torchrun needs launch.rdzv_endpoint=HOST:PORT "
             "(the same on every node); on a Slurm cluster use launch=slurm"
         )
-    torchrun = (python, "-m", "torch.distributed.run", *rendezvous)
+    torchrun = (python, "-m", "fcdist.torchrun", *rendezvous)
     ranks = config.launch.nproc_per_node
     handled = ("--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=90")
     argv = (*torchrun, f"--nproc-per-node={ranks}", *handled, "-m", module, *tail)

@@ -2,6 +2,7 @@
 
 import argparse
 import faulthandler
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from fcdist.config.run_folder import CONFIG_NAME, read_config
 from fcdist.config.types import Config
-from fcdist.errors import FcdistError
+from fcdist.errors import FcdistError, TrainingError
 
 Body = Callable[[Config, Path, argparse.Namespace], int | None]
 
@@ -46,7 +47,8 @@ def entry(
         config = read_config(arguments.run_dir, arguments.config)
         return body(config, arguments.run_dir, arguments) or 0
     except FcdistError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        if os.environ.get("RANK", "0") == "0" or isinstance(error, TrainingError):  # others repeat what rank 0 says
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

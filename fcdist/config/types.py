@@ -106,11 +106,27 @@ class ReplayConfig:
     """Kept conversations to write; sampling goes on until they are there or `max_minutes` have passed."""
     max_minutes: float = 0.0
     """0: no limit."""
-    batch_size: int = 64
-    max_user_tokens: int = 64
-    max_answer_tokens: int = 192
+    batch_size: int = 96
+    max_user_tokens: int = 48
+    max_answer_tokens: int = 160
+    """An answer that has not ended by then is dropped, never cut."""
     temperature: float = 0.9
     top_p: float = 0.95
+    opening_temperature: float = 2.0
+    """Of the first token of a user turn, among its `top_p` likeliest: user turns of one model open alike."""
+    brief_share: float = 0.7
+    """Share of conversations with a system message that asks for brief answers, which end soon."""
+    second_turn_share: float = 0.1
+    """Share of conversations the model is asked to carry on for a second exchange."""
+
+    def __post_init__(self) -> None:
+        for key in ("num_conversations", "batch_size", "max_user_tokens", "max_answer_tokens", "opening_temperature"):
+            require(getattr(self, key) > 0, f"replay.{key}={getattr(self, key)} must be positive")
+        for key in ("brief_share", "second_turn_share"):
+            require(0 <= getattr(self, key) <= 1, f"replay.{key}={getattr(self, key)} must be between 0 and 1")
+        require(0 < self.top_p <= 1, f"replay.top_p={self.top_p} must be above 0 and at most 1")
+        require(self.temperature >= 0, f"replay.temperature={self.temperature} must not be negative")
+        require(self.max_minutes >= 0, f"replay.max_minutes={self.max_minutes} must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
