@@ -1,0 +1,198 @@
+"""Attention over packs: two back ends behind transformers' AttentionInterface, so that no model is patched.
+
+A forward pass gets `segments=Layout(...)` as an extra keyword; transformers hands it through to every attention
+layer. No mask function is registered under these names, hence transformers builds no mask.
+
+Without segments (generation, evaluation with a KV cache) use transformers' own `sdpa`: `set_attention(model, "sdpa")`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from fcdist.config.types import AttentionConfig
+from fcdist.data.batch import Segments
+from fcdist.errors import ModelError
+from fcdist.model.cascade import TORCH_FLASH, attend_cascade, flash_unavailable
+from fcdist.model.forest import Layout
+
+REFERENCE = "fcdist_sdpa"
+FLASH = "fcdist_flash"
+PLAIN = "sdpa"
+"""transformers' own; for generation."""
+
+_PACKABLE_LAYERS = frozenset({"full_attention", "sliding_attention"})
+
+
+def resolve_backend(cfg: AttentionConfig, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> str:
+    """Name to give to `set_attention` for `attention.backend`.
+
+    Raises:
+        ModelError: `flash` is asked for but cannot run on this device or in this precision.
+    """
+    if cfg.backend == "sdpa":
+        return REFERENCE
+    reason = flash_unavailable(device, dtype)
+    if reason is None:
+        return FLASH
+    if cfg.backend == "flash":
+        raise ModelError(f"attention.backend=flash cannot run here: {reason}. Use attention.backend=auto or sdpa.")
+    return REFERENCE
+
+
+def set_attention(model: nn.Module, name: str) -> None:
+    """Switch the attention of a model, also under an adapter: fcdist_sdpa, fcdist_flash, or sdpa for generation.
+
+    Raises:
+        ModelError: the model cannot attend over packs, with the reason.
+    """
+    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if name in (REFERENCE, FLASH) and (reason := unpackable(base)):
+        raise ModelError(f"{type(base).__name__} cannot be trained on packs: {reason}")
+    try:
+        base.set_attn_implementation(name)
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"{type(base).__name__} does not take attention {name!r}: {error}") from error
+    if base.config.get_text_config()._attn_implementation != name:
+        raise ModelError(f"{type(base).__name__} does not take attention {name!r}; its class fixes its own")
+
+
+def unpackable(model: PreTrainedModel) -> str | None:
+    """Why a model cannot attend over packs; None if it can."""
+    config = model.config.get_text_config()
+    if getattr(model.config, "is_encoder_decoder", False):
+        return "it is an encoder-decoder"
+    layers = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    if foreign := sorted(set(layers) - _PACKABLE_LAYERS):
+        return f"its {', '.join(foreign)} layers carry state across the examples of a pack"
+    if getattr(model, "_is_stateful", False):
+        return "it keeps a recurrent state, which would run across the examples of a pack"
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its class does not take attention from transformers' AttentionInterface"
+    if dropout := getattr(config, "attention_dropout", 0.0):
+        return f"attention_dropout={dropout} in its config; packs need 0"
+    if cap := getattr(config, "attn_logit_softcapping", None):
+        return f"its attention caps scores (attn_logit_softcapping={cap}), which no back end here computes"
+    return None
+
+
+def attend_reference(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    segments: Layout | Segments | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Each segment on its ancestors and causally on itself, by torch's SDPA. Any device; the reference.
+
+    Args:
+        module: the attention layer.
+        query: [1, H, T, D].
+        key: [1, H_kv, T, D].
+        value: [1, H_kv, T, D].
+        attention_mask: None; the segments say everything.
+        scaling: factor on the scores.
+        segments: the forest.
+        sliding_window: keys a token sees at most, itself included, counted along its chain of ancestors.
+        options: what else the model passes; refused where it would change the result.
+
+    Returns:
+        [1, T, H, D] and no weights.
+
+    Raises:
+        ModelError: the segments did not arrive, or the layer asks for something not computed here.
+    """
+    layout = _checked_layout(module, query, key, attention_mask, segments, options)
+    outputs = []
+    for i, (start, end) in enumerate(zip(layout.segments.start, layout.segments.end, strict=True)):
+        before = layout.num_ancestor_tokens(i)
+        length = before + end - start
+        if before:
+            rows = layout.chain_index(i, key.device)
+            keys, values = key.index_select(2, rows), value.index_select(2, rows)
+        else:
+            keys, values = key[:, :, start:end], value[:, :, start:end]
+        window = sliding_window if sliding_window and length > sliding_window else None
+        mask = layout.mask(end - start, length, window, key.device) if before or window else None
+        output = scaled_dot_product_attention(
+            query[:, :, start:end],
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        outputs.append(output.transpose(1, 2))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
+
+
+def attend_flash(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    segments: Layout | Segments | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """`attend_reference` by torch's variable-length flash kernel: one launch, and one more per level of branches.
+
+    Raises:
+        ModelError: as `attend_reference`; also for a window over branches, or weights that are not 16 bit.
+    """
+    layout = _checked_layout(module, query, key, attention_mask, segments, options)
+    if reason := flash_unavailable(query.device, query.dtype):
+        raise ModelError(f"attention.backend=flash cannot run here: {reason}. Use attention.backend=auto or sdpa.")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    output = attend_cascade(TORCH_FLASH, layout, *rows, scale=scale, window=sliding_window)
+    return output[None], None
+
+
+def _checked_layout(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    attention_mask: Tensor | None,
+    segments: Layout | Segments | None,
+    options: dict[str, Any],
+) -> Layout:
+    where = type(module).__name__
+    if segments is None:
+        raise ModelError(
+            f"{where} got no segments: the model drops keyword arguments on their way to attention, or it generates "
+            f'while set up for packs (call set_attention(model, "{PLAIN}") first)'
+        )
+    if query.shape[0] != 1 or key.shape[2] != query.shape[2] or attention_mask is not None:
+        raise ModelError(
+            f"{where}: a pack is one row without cache or mask; got queries {tuple(query.shape)}, keys "
+            f"{tuple(key.shape)}, mask {None if attention_mask is None else tuple(attention_mask.shape)}"
+        )
+    if dropout := options.get("dropout"):
+        raise ModelError(f"{where} asks for attention dropout {dropout}; packs need 0")
+    for name, what in (("softcap", "capped scores"), ("s_aux", "attention sinks"), ("position_bias", "a score bias")):
+        if options.get(name) is not None:
+            raise ModelError(f"{where} asks for {what} ({name}), which no back end here computes")
+    if options.get("is_causal") is False or getattr(module, "is_causal", True) is False:
+        raise ModelError(f"{where} is not causal")
+    layout = segments if isinstance(segments, Layout) else Layout(segments, query.shape[2])
+    if layout.num_tokens != query.shape[2]:
+        raise ModelError(f"{where}: the segments describe {layout.num_tokens} tokens, the row has {query.shape[2]}")
+    layout.calls += 1
+    return layout
+
+
+AttentionInterface.register(REFERENCE, attend_reference)
+AttentionInterface.register(FLASH, attend_flash)

@@ -1,0 +1,155 @@
+"""Checkpoint and tokenizer of a run: hub name, local folder, GGUF, file of an installed package, or debug model."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from fcdist.config.types import ModelConfig
+from fcdist.errors import ModelError
+from fcdist.model.attention import REFERENCE, set_attention
+from fcdist.model.debug import debug_tokenizer, tiny_model
+from fcdist.model.gguf import converted_folder
+
+DEBUG = "debug"
+
+
+def is_debug(cfg: ModelConfig) -> bool:
+    """Whether `cfg` names the built-in tiny model."""
+    return cfg.path == DEBUG and not cfg.package and not cfg.gguf_file
+
+
+def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint, with a chat template and a padding token.
+
+    Raises:
+        ModelError: it cannot be found or read, has no chat template, or no token to pad with.
+    """
+    if is_debug(cfg) and not cfg.tokenizer:
+        tokenizer: PreTrainedTokenizerBase = debug_tokenizer()
+    else:
+        source = cfg.tokenizer or locate(cfg)
+        with _quiet(), _explain("model.tokenizer" if cfg.tokenizer else "model.path", source):
+            tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(cfg))
+    tokenizer.chat_template = _chat_template(cfg, tokenizer)
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"the tokenizer of model.path={cfg.path!r} has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE) -> PreTrainedModel:
+    """The pretrained decoder, on the CPU (or sharded, under a ZeRO-3 context), in eval mode.
+
+    Args:
+        cfg: which checkpoint.
+        dtype: of the weights; RoPE frequencies stay fp32.
+        attention: `fcdist_sdpa` or `fcdist_flash` for packs, `sdpa` for generation.
+
+    Raises:
+        ModelError: the checkpoint cannot be found or read, lacks weights, or cannot attend over packs.
+    """
+    if is_debug(cfg):
+        model = tiny_model(dtype=dtype)
+    else:
+        source = locate(cfg)
+        with _quiet(), _explain("model.path", source):
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, output_loading_info=True, **_hub_options(cfg)
+            )
+        for problem in ("missing_keys", "mismatched_keys"):
+            if names := [str(name) for name in info[problem]]:
+                raise ModelError(f"model.path={cfg.path!r}: {problem.replace('_', ' ')}: {', '.join(names[:5])}")
+    # The padding token is often the end-of-turn token, and torch gives the padding row of an embedding no gradient.
+    model.get_input_embeddings().padding_idx = None
+    set_attention(model, attention)
+    return model.eval()
+
+
+def locate(cfg: ModelConfig) -> str:
+    """Folder or hub name to load from; a GGUF is converted on first use.
+
+    Raises:
+        ModelError: the package is not installed or the file is not there.
+    """
+    path = cfg.path
+    if cfg.package:
+        path = str(_package_folder(cfg.package) / cfg.path)
+    if cfg.gguf_file:
+        file = Path(path).expanduser() / cfg.gguf_file
+        if not file.is_file():
+            there = sorted(p.name for p in file.parent.glob("*.gguf"))
+            raise ModelError(
+                f"model.gguf_file={cfg.gguf_file!r}: no such file in {file.parent}"
+                + (f"; there: {', '.join(there)}" if there else "; download it and point model.path at its folder")
+            )
+        with _quiet():
+            return str(converted_folder(file))
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return str(local)
+    if cfg.package or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        raise ModelError(f"model.path={cfg.path!r}: no such folder: {local}")
+    return path
+
+
+def _package_folder(package: str) -> Path:
+    # find_spec only locates: importing a package for the sake of its files could need or start anything
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"model.package={package!r} is not installed in this environment: pip install {package.replace('_', '-')}"
+        )
+    return Path(spec.origin).parent
+
+
+def _hub_options(cfg: ModelConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"trust_remote_code": cfg.trust_remote_code}
+    return options | ({"revision": cfg.revision} if cfg.revision else {})
+
+
+def _chat_template(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+    if cfg.chat_template:
+        path = Path(cfg.chat_template).expanduser()
+        if not path.is_file():
+            raise ModelError(f"model.chat_template={cfg.chat_template!r}: no such file")
+        return path.read_text(encoding="utf-8")
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise ModelError(
+            f"the tokenizer of model.path={cfg.path!r} has no chat template (a base model?); "
+            "name a Jinja file in model.chat_template, or a chat model's tokenizer in model.tokenizer"
+        )
+    return str(template)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no chatter from transformers: two ranks would write over each other."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _explain(key: str, source: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        kind = "folder" if Path(source).is_dir() else "hub name (is the hub reachable, is the name right?)"
+        raise ModelError(f"{key}: cannot load from the {kind} {source!r}: {first}") from error
