@@ -38,7 +38,11 @@ def worker_module(verb: str, config: Config) -> str:
 
 
 def build_job(
-    verb: str, config: Config, config_name: str = CONFIG_NAME, options: tuple[str, ...] = (), python: str = sys.executable
+    verb: str,
+    config: Config,
+    config_name: str = CONFIG_NAME,
+    options: tuple[str, ...] = (),
+    python: str = sys.executable,
 ) -> Job:
     """Job of one verb on this machine.
 

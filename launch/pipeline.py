@@ -22,23 +22,34 @@ class Step:
     config_name: str
 
 
-def plan_steps(config: Config) -> list[Step]:
-    """Steps that `config` asks for. Each can be run again: what is finished is recognised and kept."""
+def data_steps(config: Config) -> list[Step]:
+    """Generation of those sources that the run writes itself."""
     steps = []
-    generated = {str(Path(source.path)) for source in config.data.sources.values()}
-    if str(function_call_dir(config)) in generated:
+    sources = {str(Path(source.path)) for source in config.data.sources.values()}
+    if str(function_call_dir(config)) in sources:
         steps.append(Step("function-call conversations", "generate", config, "config.generate.yaml"))
-    if not config.evaluate.suite:
-        held_out = dataclasses.replace(
-            config.generate,
-            split="held_out",
-            out_dir=str(held_out_dir(config)),
-            num_conversations=config.evaluate.suite_conversations,
-        )
-        steps.append(Step("held-out suite", "generate", _with(config, generate=held_out), "config.held_out.yaml"))
-    if str(general_dir(config)) in generated:
+    if str(general_dir(config)) in sources:
         replay = dataclasses.replace(config.generate, teacher="self")
         steps.append(Step("general chat", "generate", _with(config, generate=replay), "config.replay.yaml"))
+    return steps
+
+
+def suite_steps(config: Config) -> list[Step]:
+    """Generation of the held-out suite, unless evaluate.suite names one."""
+    if config.evaluate.suite:
+        return []
+    held_out = dataclasses.replace(
+        config.generate,
+        split="held_out",
+        out_dir=str(held_out_dir(config)),
+        num_conversations=config.evaluate.suite_conversations,
+    )
+    return [Step("held-out suite", "generate", _with(config, generate=held_out), "config.held_out.yaml")]
+
+
+def plan_steps(config: Config) -> list[Step]:
+    """Steps that `config` asks for. Each can be run again: what is finished is recognised and kept."""
+    steps = [*suite_steps(config), *data_steps(config)]
     steps.append(Step("token store", "prepare", config, CONFIG_NAME))
     base = tuple(row for row in config.evaluate.rows if row.startswith("base"))
     tuned = tuple(row for row in config.evaluate.rows if not row.startswith("base"))

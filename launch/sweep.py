@@ -1,4 +1,4 @@
-"""A grid of runs: every combination of sweep.grid is prepared and trained in a folder of its own."""
+"""A grid of runs: data is generated once, then every combination of sweep.grid is prepared and trained in its folder."""
 
 import dataclasses
 import itertools
@@ -14,6 +14,7 @@ from fcdist.config.run_folder import CONFIG_NAME, write_config
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
 from launch.jobs import Job, build_job
+from launch.pipeline import data_steps
 
 MANIFEST = "sweep.json"
 
@@ -35,8 +36,7 @@ def plan_members(config: Config, overrides: Sequence[str], compose: Callable[[Se
     grid = config.sweep.grid
     if not grid:
         raise ConfigError(
-            "sweep.grid is empty; for example: 'sweep.grid={tuning.r: [16, 32], optim.lr: [1e-4, 2e-4]}' "
-            "or sweep=lora"
+            "sweep.grid is empty; for example: 'sweep.grid={tuning.r: [16, 32], optim.lr: [1e-4, 2e-4]}' or sweep=lora"
         )
     members = []
     for number, combination in enumerate(itertools.product(*grid.values())):
@@ -44,7 +44,13 @@ def plan_members(config: Config, overrides: Sequence[str], compose: Callable[[Se
         chosen = [*overrides, *(f"{key}={value}" for key, value in values.items())]
         member = compose([*chosen, f"name={config.name}-{number:03d}", f"run_dir={config.run_dir}/{number:03d}"])
         logger = dataclasses.replace(member.logger, group=member.logger.group or config.name)
-        members.append(Member(dataclasses.replace(member, logger=logger), values))
+        # All members read what the sweep generated once.
+        sources = {
+            name: dataclasses.replace(source, path=config.data.sources[name].path)
+            for name, source in member.data.sources.items()
+        }
+        data = dataclasses.replace(member.data, sources=sources)
+        members.append(Member(dataclasses.replace(member, logger=logger, data=data), values))
     return members
 
 
@@ -54,6 +60,11 @@ def run_sweep(config: Config, members: Sequence[Member], run: Callable[[Job], in
     Returns:
         0 if all members trained, else the exit code of the last failure (the others still ran).
     """
+    for step in data_steps(config):
+        console.rule(f"[bold]{step.title}[/bold]", align="left")
+        write_config(step.config, Path(config.run_dir), step.config_name)
+        if failed := run(build_job(step.verb, step.config, step.config_name)):
+            return failed
     code = 0
     rows: list[dict[str, Any]] = []
     for number, member in enumerate(members):

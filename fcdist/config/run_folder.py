@@ -1,15 +1,15 @@
 """Names inside a run folder, agreed by every room.
 
-    RUN/
-      config.yaml            frozen settings of `train` and `pipeline`
-      shards/function_call   generated training conversations
-      shards/held_out        generated from domains never trained on
-      shards/general         general chat
-      store/                 token store of `prepare`
-      log/                   metrics.jsonl, TensorBoard, W&B, rank logs
-      checkpoints/step-*     resumable state
-      export/{adapter,merged}
-      evaluation/            results.json, report.html, answers of every row
+RUN/
+  config.yaml            frozen settings of `train` and `pipeline`
+  shards/function_call   generated training conversations
+  shards/held_out        generated from domains never trained on
+  shards/general         general chat
+  store/                 token store of `prepare`
+  log/                   metrics.jsonl, TensorBoard, W&B, rank logs
+  checkpoints/step-*     resumable state
+  export/{adapter,merged}
+  evaluation/            results.json, report.html, answers of every row
 """
 
 from pathlib import Path

@@ -1,0 +1,157 @@
+import dataclasses
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fcdist.config.run_folder import read_config
+from fcdist.errors import ConfigError
+from launch import cli, local
+from launch.compose import compose
+from launch.jobs import Job, build_job
+from launch.pipeline import plan_steps, run_pipeline
+from launch.slurm import render_script, submit
+from launch.sweep import plan_members, run_sweep
+
+
+def test_training_starts_one_process_per_rank_and_reads_only_the_run_folder():
+    config = compose(["experiment=quickstart"])
+    argv = build_job("train", config).argv
+    assert argv[-3:] == ("-m", "fcdist.train", config.run_dir)
+    assert "--nproc-per-node=2" in argv and "--standalone" in argv
+
+
+def test_several_nodes_need_an_end_point():
+    config = compose(["launch.nodes=2"])
+    with pytest.raises(ConfigError, match=r"launch\.rdzv_endpoint=HOST:PORT"):
+        build_job("train", config)
+    with_endpoint = compose(["launch.nodes=2", "launch.rdzv_endpoint=head:29500"])
+    argv = build_job("train", with_endpoint).argv
+    assert argv[argv.index("--rdzv-endpoint") + 1] == "head:29500"
+
+
+def test_self_teacher_runs_with_the_model():
+    assert "fcdist.replay" in build_job("generate", compose(["generate.teacher=self"])).argv
+    assert "data_pipeline.generate" in build_job("generate", compose([])).argv
+
+
+def test_wrong_world_size_is_refused_before_anything_starts(capsys, tmp_path):
+    code = cli.main(["train", f"run_dir={tmp_path}", "batch.global_batch_size=3", "launch.nproc_per_node=2"])
+    assert code == 2
+    assert "Nearest above: 4" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_worker_options_pass_through(capsys):
+    assert cli.main(["show", "--pack", "3", "--dry-run", "experiment=debug"]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["--pack", "3"]
+
+
+def test_a_run_begun_with_other_settings_is_not_overwritten(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "run_job", lambda job: 0)
+    first = ["train", "experiment=debug", f"run_dir={tmp_path}"]
+    assert cli.main(first) == 0
+    (tmp_path / "checkpoints").mkdir()
+    assert cli.main(first) == 0
+    assert cli.main([*first, "optim.lr=3e-3"]) == 2
+    assert "optim.lr=0.0002 -> 0.003" in capsys.readouterr().err
+    assert read_config(tmp_path).optim.lr == 2e-4
+
+
+def test_slurm_script_is_valid_shell_and_carries_the_settings(tmp_path):
+    config = compose(
+        [
+            "launch=slurm", "launch.partition=gpu", "launch.account=lab", "launch.time=01:00:00", f"run_dir={tmp_path}",
+            "launch.setup=['module load cuda']", "launch.sbatch_lines=['--exclusive']", "batch.global_batch_size=32",
+        ]
+    )  # fmt: skip
+    script = render_script(config, python="/opt/my env/python")
+    for line in (
+        "#SBATCH --nodes=2", "#SBATCH --partition=gpu", "#SBATCH --account=lab", "#SBATCH --time=01:00:00",
+        "#SBATCH --exclusive", "module load cuda", "#SBATCH --signal=B:USR1@120", "#SBATCH --requeue",
+    ):  # fmt: skip
+        assert line in script.splitlines()
+    assert "export FCDIST_PYTHON='/opt/my env/python'" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    directives = [i for i, line in enumerate(script.splitlines()) if line.startswith("#SBATCH")]
+    commands = [i for i, line in enumerate(script.splitlines()) if re.match(r"[a-z]", line)]
+    assert max(directives) < min(commands), "Slurm stops reading directives at the first command"
+
+
+def test_more_ranks_than_gpus_are_refused():
+    with pytest.raises(ConfigError, match=r"more than launch\.gpus_per_node=4"):
+        render_script(compose(["launch=slurm", "launch.gpus_per_node=4"]))
+
+
+def test_submit_without_slurm_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    config = compose(["launch=slurm", f"run_dir={tmp_path}/run"])
+    with pytest.raises(ConfigError, match="no sbatch on this machine"):
+        submit(config, "#!/bin/bash\n")
+
+
+def test_submit_returns_the_job_id_and_keeps_foreign_slurm_variables_out(tmp_path, monkeypatch):
+    fake = tmp_path / "sbatch"
+    fake.write_text('#!/bin/sh\necho "$SLURM_JOB_ID$SLURM_CONF" > "$(dirname "$0")/seen"\necho "42;cluster"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CONF", "conf")
+    assert submit(compose(["launch=slurm", f"run_dir={tmp_path}/run"]), "#!/bin/bash\n") == "42"
+    assert (tmp_path / "seen").read_text().strip() == "conf"
+
+
+def test_pipeline_runs_the_steps_in_order_and_stops_at_a_failure(tmp_path):
+    config = compose(["experiment=quickstart", f"run_dir={tmp_path}"])
+    verbs = [step.verb for step in plan_steps(config)]
+    assert verbs == [
+        "generate", "generate", "generate", "prepare", "evaluate", "train", "evaluate", "export", "report"
+    ]  # fmt: skip
+    splits = [step.config.generate.split for step in plan_steps(config)[:2]]
+    assert splits == ["held_out", "train"]
+    started: list[Job] = []
+
+    def run(job: Job) -> int:
+        started.append(job)
+        return 3 if "fcdist.prepare" in job.argv else 0
+
+    assert run_pipeline(config, run, Console(quiet=True)) == 3
+    assert len(started) == 4
+
+
+def test_sweep_trains_every_combination_on_shared_data_and_writes_a_manifest(tmp_path):
+    overrides = ["experiment=debug", f"run_dir={tmp_path}", "sweep.grid={tuning.r: [4, 8], optim.lr: [1e-3]}"]
+    config = compose(overrides)
+    members = plan_members(config, overrides, compose)
+    assert [(m.config.tuning.r, m.config.optim.lr) for m in members] == [(4, 1e-3), (8, 1e-3)]
+    assert {m.config.data.sources["function_call"].path for m in members} == {f"{tmp_path}/shards/function_call"}
+
+    def run(job: Job) -> int:
+        if "fcdist.train" in job.argv:
+            log = Path(job.argv[-1], "log")
+            log.mkdir()
+            (log / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "validation/loss": 1.5}\n')
+        return 0
+
+    assert run_sweep(config, members, run, Console(quiet=True)) == 0
+    rows = json.loads((tmp_path / "sweep.json").read_text())
+    assert [row["values"]["tuning.r"] for row in rows] == [4, 8]
+    assert all(row["validation/loss"] == 1.5 and row["exit_code"] == 0 for row in rows)
+
+
+def test_an_empty_grid_is_refused():
+    with pytest.raises(ConfigError, match=r"sweep\.grid is empty"):
+        plan_members(compose([]), [], compose)
+
+
+def test_run_job_passes_environment_and_exit_code(tmp_path):
+    job = Job(("bash", "-c", 'test "$ANSWER" = 42 && exit 7'), {"ANSWER": "42"})
+    assert local.run_job(job) == 7
+
+
+def test_jobs_are_values():
+    job = build_job("prepare", compose([]))
+    assert dataclasses.replace(job) == job
