@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from fcdist.config.seeds import derive_seed
+from fcdist.model.adapters import cast_weights
 
 TinyKind = Literal["llama", "qwen2", "qwen3", "mistral"]
 TINY_KINDS: tuple[TinyKind, ...] = get_args(TinyKind)
@@ -70,9 +71,7 @@ def tiny_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "debug", kind, tied))
         model = AutoModelForCausalLM.from_config(_tiny_config(kind, tied), attn_implementation="sdpa")
-    for parameter in model.parameters():  # not `.to(dtype)`: RoPE frequencies are buffers and stay fp32
-        parameter.data = parameter.data.to(dtype)
-    model.config.dtype = dtype
+    cast_weights(model, dtype)
     model.get_input_embeddings().padding_idx = None
     return model.eval()
 
