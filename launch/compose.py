@@ -55,7 +55,8 @@ def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
         key = override.key_or_group
         if _options(conf, key):
             raise ConfigError(
-                f"{key}={override.value()}: a group cannot be chosen again with --run; set its keys, as in {key}.KEY=VALUE"
+                f"{key}={override.value()}: a group cannot be chosen again with --run; "
+                f"set its keys, as in {key}.KEY=VALUE"
             )
         _check_key(key)
         OmegaConf.update(frozen, key, override.value(), merge=False, force_add=True)
@@ -92,7 +93,7 @@ def _options(conf: Path, group: str) -> list[str]:
 
 
 def _check_key(key: str) -> bool:
-    """True if `key` is an open mapping or lies inside one. Raises ConfigError with the nearest key if it does not exist."""
+    """True if `key` is an open mapping or lies inside one. Raises ConfigError with the nearest key if there is none."""
     kind: Any = Config
     walked: list[str] = []
     is_open = False

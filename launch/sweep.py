@@ -1,4 +1,4 @@
-"""A grid of runs: data is generated once, then every combination of sweep.grid is prepared and trained in its folder."""
+"""A grid of runs: data is generated once, then every combination of sweep.grid is prepared and trained."""
 
 import dataclasses
 import itertools

@@ -36,7 +36,9 @@ def from_mapping(kind: type[T], value: object, key: str = "") -> T:
         return kind(**given)
     except TypeError:
         missing = [n for n, f in fields.items() if n not in given and _is_required(f)]
-        raise ConfigError(f"{_join(key, missing[0]) if missing else key} is required but not set") from None
+        if not missing:
+            raise
+        raise ConfigError(f"{_join(key, missing[0])} is required but not set") from None
 
 
 def to_mapping(config: object) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
             return None
         return _convert(next(a for a in args if a is not type(None)), value, key)
     if origin is Literal:
-        if value not in args:
+        if not any(value == arg and type(value) is type(arg) for arg in args):
             raise ConfigError(f"{key}={value!r} is not one of {', '.join(map(repr, args))}")
         return value
     if origin is tuple:
@@ -70,7 +72,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key} must be a mapping, got {value!r}")
         return {str(name): _convert(args[1], item, _join(key, str(name))) for name, item in value.items()}
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, key)
     if hint is Any:
         return value

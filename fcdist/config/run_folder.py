@@ -28,7 +28,11 @@ def read_config(run_dir: Path, name: str = CONFIG_NAME) -> Config:
     path = run_dir / name
     if not path.is_file():
         raise ConfigError(f"{path}: no frozen config; start the run with `fcdist`, which writes it")
-    return from_mapping(Config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    return from_mapping(Config, value)
 
 
 def write_config(config: Config, run_dir: Path, name: str = CONFIG_NAME) -> Path:
