@@ -20,7 +20,8 @@ from fcdist.model.cascade import TORCH_FLASH, attend_cascade, flash_unavailable
 from fcdist.model.forest import Layout
 
 REFERENCE = "fcdist_sdpa"
-FLASH = "fcdist_flash"
+FLASH = "fcdist_varlen"
+"""The flash back end; transformers takes any name with `flash` in it for a kernel of its own."""
 PLAIN = "sdpa"
 """transformers' own; for generation."""
 
@@ -44,7 +45,7 @@ def resolve_backend(cfg: AttentionConfig, device: torch.device, dtype: torch.dty
 
 
 def set_attention(model: nn.Module, name: str) -> None:
-    """Switch the attention of a model, also under an adapter: fcdist_sdpa, fcdist_flash, or sdpa for generation.
+    """Switch the attention of a model, also under an adapter: fcdist_sdpa, fcdist_varlen, or sdpa for generation.
 
     Raises:
         ModelError: the model cannot attend over packs, with the reason.
@@ -111,19 +112,20 @@ def attend_reference(
         ModelError: the segments did not arrive, or the layer asks for something not computed here.
     """
     layout = _checked_layout(module, query, key, attention_mask, segments, options)
+    lengths = [end - start for start, end in zip(layout.segments.start, layout.segments.end, strict=True)]
+    # split, not slices: the gradient of a slice is a whole row, so slices would cost segments x tokens in the backward
+    own = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
     outputs = []
-    for i, (start, end) in enumerate(zip(layout.segments.start, layout.segments.end, strict=True)):
-        before = layout.num_ancestor_tokens(i)
-        length = before + end - start
+    for i, (queries, keys, values) in enumerate(own):
+        before = layout.segments.first_position[i]
+        num_keys = before + lengths[i]
         if before:
             rows = layout.chain_index(i, key.device)
             keys, values = key.index_select(2, rows), value.index_select(2, rows)
-        else:
-            keys, values = key[:, :, start:end], value[:, :, start:end]
-        window = sliding_window if sliding_window and length > sliding_window else None
-        mask = layout.mask(end - start, length, window, key.device) if before or window else None
+        window = sliding_window if sliding_window and num_keys > sliding_window else None
+        mask = layout.mask(lengths[i], num_keys, window, key.device) if before or window else None
         output = scaled_dot_product_attention(
-            query[:, :, start:end],
+            queries,
             keys,
             values,
             attn_mask=mask,

@@ -183,14 +183,15 @@ class _Cascade(torch.autograd.Function):
         first, *levels = layout.launches(query.device)
         output, lse = kernel.forward(query, key, value, first, scale, window)
         if levels:
-            dtype, output = output.dtype, output.float()
+            dtype = output.dtype
+            output = output.to(_wide(dtype))
             for launch in levels:
                 part, part_lse = kernel.forward(*_rows(launch, query, key, value), launch, scale, None)
                 index = launch.query_index
                 old_lse = lse[:, index]
                 new_lse = torch.logaddexp(old_lse, part_lse)
-                keep, add = (torch.exp(x - new_lse).T[..., None] for x in (old_lse, part_lse))
-                output[index] = output[index] * keep + part.float() * add
+                keep, add = (torch.exp(x - new_lse).T[..., None].to(output.dtype) for x in (old_lse, part_lse))
+                output[index] = output[index] * keep + part * add
                 lse[:, index] = new_lse
             output = output.to(dtype)
         ctx.save_for_backward(query, key, value, output, lse)
@@ -205,7 +206,7 @@ class _Cascade(torch.autograd.Function):
         first, *levels = layout.launches(query.device)
         totals = kernel.backward(grad, query, key, value, output, lse, first, scale, window)
         if levels:
-            totals = tuple(total.float() for total in totals)
+            totals = tuple(total.to(_wide(total.dtype)) for total in totals)
             for launch in levels:
                 index = launch.query_index
                 parts = kernel.backward(
@@ -218,9 +219,14 @@ class _Cascade(torch.autograd.Function):
                     None,
                 )
                 for total, part, rows in zip(totals, parts, (index, launch.key_index, launch.key_index), strict=True):
-                    total[rows] += part.float()  # rows of a launch are distinct
+                    total[rows] += part  # rows of a launch are distinct
             totals = tuple(t.to(x.dtype) for t, x in zip(totals, (query, key, value), strict=True))
         return (*totals, None, None, None, None)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """At least fp32: parts of a softmax or of a gradient are added up in it."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _rows(launch: Launch, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

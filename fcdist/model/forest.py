@@ -46,10 +46,6 @@ class Layout:
         self._masks: dict[tuple[int, int, int, torch.device], Tensor] = {}
         self._launches: dict[torch.device, tuple[Launch, ...]] = {}
 
-    def num_ancestor_tokens(self, segment: int) -> int:
-        """Keys before the segment's own."""
-        return self.segments.first_position[segment]
-
     def chain_index(self, segment: int, device: torch.device) -> Tensor:
         """[K] rows a segment may attend to: its ancestors', root first, then its own."""
         key = (segment, device)

@@ -36,7 +36,7 @@ def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerBase:
         source = cfg.tokenizer or locate(cfg)
         with _quiet(), _explain("model.tokenizer" if cfg.tokenizer else "model.path", source):
             tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(cfg))
-    tokenizer.chat_template = _chat_template(cfg, tokenizer)
+    _set_chat_template(cfg, tokenizer)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ModelError(f"the tokenizer of model.path={cfg.path!r} has neither a padding nor an end token")
@@ -50,7 +50,7 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
     Args:
         cfg: which checkpoint.
         dtype: of the weights; RoPE frequencies stay fp32.
-        attention: `fcdist_sdpa` or `fcdist_flash` for packs, `sdpa` for generation.
+        attention: `fcdist_sdpa` or `fcdist_varlen` for packs, `sdpa` for generation.
 
     Raises:
         ModelError: the checkpoint cannot be found or read, lacks weights, or cannot attend over packs.
@@ -114,21 +114,17 @@ def _hub_options(cfg: ModelConfig) -> dict[str, Any]:
     return options | ({"revision": cfg.revision} if cfg.revision else {})
 
 
-def _chat_template(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+def _set_chat_template(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     if cfg.chat_template:
         path = Path(cfg.chat_template).expanduser()
         if not path.is_file():
             raise ModelError(f"model.chat_template={cfg.chat_template!r}: no such file")
-        return path.read_text(encoding="utf-8")
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not template:
+        tokenizer.chat_template = path.read_text(encoding="utf-8")
+    if not tokenizer.chat_template:
         raise ModelError(
             f"the tokenizer of model.path={cfg.path!r} has no chat template (a base model?); "
             "name a Jinja file in model.chat_template, or a chat model's tokenizer in model.tokenizer"
         )
-    return str(template)
 
 
 @contextmanager
