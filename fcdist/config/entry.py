@@ -41,8 +41,9 @@ def entry(
     if add_arguments:
         add_arguments(parser)
     arguments = parser.parse_args(argv)
-    if hasattr(signal, "SIGUSR2"):  # `kill -USR2` shows where a process hangs without ending it
-        faulthandler.register(signal.SIGUSR2, all_threads=True)
+    # `kill -USR2` shows where a process hangs without ending it.
+    if hasattr(signal, "SIGUSR2") and sys.__stderr__ is not None:
+        faulthandler.register(signal.SIGUSR2, file=sys.__stderr__, all_threads=True)
     try:
         config = read_config(arguments.run_dir, arguments.config)
         return body(config, arguments.run_dir, arguments) or 0

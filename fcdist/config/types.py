@@ -88,8 +88,16 @@ class GenerateConfig:
     temperature: float = 0.8
 
     def __post_init__(self) -> None:
-        require(self.num_conversations > 0, f"generate.num_conversations={self.num_conversations} must be positive")
-        require(self.shard_size > 0, f"generate.shard_size={self.shard_size} must be positive")
+        for key in (
+            "num_conversations",
+            "shard_size",
+            "conversations_per_tool_set",
+            "num_workers",
+            "max_concurrency",
+            "timeout_s",
+        ):
+            require(getattr(self, key) > 0, f"generate.{key}={getattr(self, key)} must be positive")
+        require(self.max_retries >= 0, f"generate.max_retries={self.max_retries} must not be negative")
         for key in ("languages", "shares"):
             shares = getattr(self, key)
             require(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,8 @@ def check_conversation(conversation: Conversation) -> None:
     check_tools(conversation.tools)
     by_name = {tool.name: tool for tool in conversation.tools}
     messages = conversation.messages
+    if not messages:
+        raise SchemaError("messages is empty; a conversation needs at least a user's and an assistant's turn")
     if messages[-1].role != "assistant":
         raise SchemaError(f"messages[{len(messages) - 1}] is {messages[-1].role}; the last must be the assistant's")
     expected, pending = {"system", "user"}, []
@@ -73,21 +75,27 @@ def check_arguments(tool: Tool, arguments: str, where: str = "arguments") -> dic
         SchemaError: not JSON, not an object, or the first rule of the schema that is broken.
     """
     try:
-        value = json.loads(arguments)
-    except json.JSONDecodeError as error:
+        value = json.loads(arguments, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise SchemaError(f"{where} of {tool.name} is not JSON ({error}): {arguments[:80]!r}") from None
     if not isinstance(value, dict):
         raise SchemaError(f"{where} of {tool.name} must be a JSON object, got {type(value).__name__}")
+    # JSON Schema leaves objects open by default; an invented argument is an error all the same.
     properties = tool.parameters.get("properties", {})
-    if not tool.parameters.get("additionalProperties") and not tool.parameters.get("patternProperties"):
-        if unknown := [key for key in value if key not in properties]:
-            raise SchemaError(f"{where} of {tool.name} has unknown {unknown[0]!r}; known: {', '.join(properties)}")
+    unknown = [key for key in value if key not in properties]
+    if unknown and not _is_open(tool.parameters):
+        raise SchemaError(f"{where} of {tool.name} has unknown {unknown[0]!r}; known: {', '.join(properties)}")
     try:
         _validator(_canonical(tool.parameters), where).validate(value)
     except jsonschema_rs.ValidationError as error:
         path = ".".join(str(step) for step in error.instance_path) or "the object"
         raise SchemaError(f"{where} of {tool.name}: {path}: {error.message}") from None
     return value
+
+
+def _is_open(parameters: Mapping[str, Any]) -> bool:
+    composed = any(key in parameters for key in ("patternProperties", "$ref", "allOf", "anyOf", "oneOf"))
+    return composed or parameters.get("additionalProperties", False) is not False
 
 
 def _check_assistant(message: Message, by_name: dict[str, Tool], where: str) -> None:
@@ -110,6 +118,15 @@ def _check_result(message: Message, pending: list[str], where: str) -> None:
         raise SchemaError(f"{where}.tool_call_id is {message.tool_call_id!r}; the next open call is {pending[0]!r}")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _refuse_reference(uri: str) -> None:
+    # Data must not make a reader open files or connections.
+    raise ValueError(f"a $ref must stay inside the schema, this one points to {uri}")
+
+
 def _canonical(schema: object) -> str:
     return json.dumps(schema, ensure_ascii=False)
 
@@ -117,6 +134,6 @@ def _canonical(schema: object) -> str:
 @lru_cache(maxsize=65536)
 def _validator(schema: str, where: str) -> Any:
     try:
-        return jsonschema_rs.validator_for(json.loads(schema))
+        return jsonschema_rs.validator_for(json.loads(schema), retriever=_refuse_reference)
     except (jsonschema_rs.ValidationError, ValueError) as error:
         raise SchemaError(f"{where}: not a valid JSON Schema: {str(error).splitlines()[0]}") from None

@@ -52,7 +52,7 @@ class Tool:
             name=_text(inner["name"], f"{where}.function.name"),
             description=_text(inner.get("description") or "", f"{where}.function.description"),
             parameters=parameters,
-            strict=inner.get("strict"),
+            strict=_optional_bool(inner.get("strict"), f"{where}.function.strict"),
         )
 
 
@@ -76,6 +76,8 @@ class ToolCall:
     def from_wire(cls, wire: object, where: str = "tool_call") -> "ToolCall":
         """Read an OpenAI `tool_calls` entry; arguments may be JSON text or an object."""
         outer = _fields(wire, where, required=("function",), optional=("id", "type"))
+        if outer.get("type", "function") != "function":
+            raise SchemaError(f"{where}.type is {outer['type']!r}; only 'function' is known")
         inner = _fields(outer["function"], f"{where}.function", required=("name", "arguments"))
         arguments = inner["arguments"]
         if isinstance(arguments, Mapping):
@@ -132,7 +134,8 @@ class Message:
         calls = fields.get("tool_calls") or ()
         if not isinstance(calls, Sequence) or isinstance(calls, str):
             raise SchemaError(f"{where}.tool_calls must be a list, got {type(calls).__name__}")
-        if fields.get("weight", 1) not in (0, 1):
+        weight = fields.get("weight", 1)
+        if weight not in (0, 1) or isinstance(weight, bool):
             raise SchemaError(f"{where}.weight is {fields['weight']!r}; it must be 0 or 1")
         return cls(
             role=cast(Role, role),
@@ -141,7 +144,7 @@ class Message:
             tool_calls=tuple(ToolCall.from_wire(c, f"{where}.tool_calls[{i}]") for i, c in enumerate(calls)),
             tool_call_id=_optional_text(fields.get("tool_call_id"), f"{where}.tool_call_id"),
             name=_optional_text(fields.get("name"), f"{where}.name"),
-            weight=fields.get("weight", 1),
+            weight=int(weight),
         )
 
 
@@ -196,6 +199,9 @@ class Conversation:
             raise SchemaError("conversation.messages must be a non-empty list")
         if not isinstance(tools, Sequence) or isinstance(tools, str):
             raise SchemaError("conversation.tools must be a list")
+        metadata = fields.get("metadata")
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise SchemaError(f"conversation.metadata must be an object, got {type(metadata).__name__}")
         return cls(
             messages=tuple(Message.from_wire(m, f"messages[{i}]") for i, m in enumerate(messages)),
             tools=tuple(Tool.from_wire(t, f"tools[{i}]") for i, t in enumerate(tools)),
@@ -203,13 +209,11 @@ class Conversation:
             source=_text(fields.get("source") or "", "source"),
             category=_text(fields.get("category") or "", "category"),
             language=_text(fields.get("language") or "", "language"),
-            metadata=fields.get("metadata"),
+            metadata=metadata,
         )
 
 
-def _fields(
-    value: object, where: str, required: Sequence[str] = (), optional: Sequence[str] = ()
-) -> Mapping[str, Any]:
+def _fields(value: object, where: str, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise SchemaError(f"{where} must be an object, got {type(value).__name__}")
     if missing := [key for key in required if key not in value]:
@@ -223,6 +227,12 @@ def _fields(
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise SchemaError(f"{where} must be text, got {type(value).__name__}")
+    return value
+
+
+def _optional_bool(value: object, where: str) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise SchemaError(f"{where} must be true or false, got {value!r}")
     return value
 
 

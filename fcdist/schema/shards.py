@@ -1,14 +1,15 @@
 """Shards: JSON lines of conversations, complete or absent, described by a manifest.
 
-    folder/
-      shard-00000.jsonl            one conversation a line
-      shard-00000.rejected.jsonl   what a gate refused, with the reason (optional)
-      manifest.json                counts and sha256 of every shard
+folder/
+  shard-00000.jsonl            one conversation a line
+  shard-00000.rejected.jsonl   what a gate refused, with the reason (optional)
+  manifest.json                counts and sha256 of every shard
 """
 
 import hashlib
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ class ShardWriter:
         self.path = path
         self.counts: Counter[str] = Counter()
         """Conversations written, by category."""
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = _partial_path(path)
 
     def __enter__(self) -> "ShardWriter":
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,12 +84,17 @@ class ShardWriter:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside and rename, so that a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial_path(path)
     with partial.open("w", encoding="utf-8") as file:
         file.write(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def _partial_path(path: Path) -> Path:
+    # Jobs on several machines may publish the same file at once; each must write beside on its own.
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def file_sha256(path: Path) -> str:
@@ -122,10 +128,18 @@ def shard_paths(path: Path, verify: bool = True) -> list[Path]:
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise ShardError(f"{path}: no {MANIFEST}; the generator that wrote it did not finish: run it again")
-    entries = json.loads(manifest.read_text(encoding="utf-8"))["shards"]
-    for name, facts in entries.items():
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))["shards"]
+        digests = {str(name): str(facts["sha256"]) for name, facts in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShardError(f"{manifest}: not a manifest of shards ({type(error).__name__}: {error})") from None
+    if not digests:
+        raise ShardError(f"{manifest}: names no shard, so there is nothing to read")
+    for name, digest in digests.items():
         if not (path / name).is_file():
             raise ShardError(f"{path / name}: named in {MANIFEST} but missing")
-        if verify and file_sha256(path / name) != facts["sha256"]:
-            raise ShardError(f"{path / name}: sha256 differs from {MANIFEST}; the shard was changed after it was written")
-    return [path / name for name in sorted(entries)]
+        if verify and file_sha256(path / name) != digest:
+            raise ShardError(
+                f"{path / name}: sha256 differs from {MANIFEST}; the shard was changed after it was written"
+            )
+    return [path / name for name in sorted(digests)]
