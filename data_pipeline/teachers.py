@@ -1,0 +1,136 @@
+"""What a teacher is: something that turns tasks into drafts. Gates decide afterwards what is kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from fcdist.config.types import Config
+from fcdist.errors import GenerationError
+from fcdist.schema.conversation import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One conversation to write."""
+
+    index: int
+    """Place in the whole data set; decides category, language and tool set."""
+    attempt: int = 0
+    """0 first; each rejected draft is replaced by the next attempt of the same index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a teacher made of one task."""
+
+    task: Task
+    conversation: Conversation
+    reason: str | None = None
+    """Set when the teacher itself refuses its draft; a counter key, so no free text."""
+    usage: "Usage" = field(default_factory=lambda: Usage())
+    """Tokens behind this draft; a request that serves several drafts is counted with the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Language-model answers and their tokens, as the server counted them."""
+
+    answers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.answers + other.answers,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What this process asked of a language-model server; unlike `Draft.usage` it depends on what was cached."""
+
+    requests: int = 0
+    """HTTP requests sent, retries included."""
+    retries: int = 0
+    cached: int = 0
+    """Answers taken from the disk cache."""
+    billed: Usage = field(default_factory=Usage)
+    """Tokens of the answers that came over the wire."""
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.cached + other.cached,
+            self.billed + other.billed,
+        )
+
+
+class Planner(Protocol):
+    """Makes conversations whose ground truth is known by construction."""
+
+    def conversation(self, index: int, attempt: int = 0) -> Conversation:
+        """Conversation number `index`; a pure function of (seed, index, attempt), its category of the index alone."""
+
+
+class Teacher(Protocol):
+    """Writes conversations."""
+
+    name: str
+
+    def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
+        """One draft per task, in the order of `tasks`; the same tasks give the same drafts in every process."""
+
+    def traffic(self) -> Traffic:
+        """Everything asked of a server so far; zeros for a teacher that asks none."""
+
+
+TeacherFactory = Callable[[Config, Path], Teacher]
+"""(config, run folder) → teacher. A module-level function, because worker processes call it too."""
+
+
+class PlannedTeacher:
+    """The planner's own words, unchanged."""
+
+    def __init__(self, planner: Planner, name: str = "programmatic") -> None:
+        self.name = name
+        self._planner = planner
+
+    def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
+        """Yield the planner's conversation of each task."""
+        for task in tasks:
+            yield Draft(task, self._planner.conversation(task.index, task.attempt))
+
+    def traffic(self) -> Traffic:
+        """Nothing is asked of any server."""
+        return Traffic()
+
+
+def refuse_self(config: Config) -> None:
+    """Raise GenerationError for `generate.teacher=self`, which is another program's work."""
+    if config.generate.teacher == "self":
+        raise GenerationError(
+            "generate.teacher=self is written by the model to be tuned, not by this program: "
+            "`fcdist generate generate.teacher=self` runs `python -m fcdist.replay RUN` for it"
+        )
+
+
+def build_teacher(config: Config, run_dir: Path) -> Teacher:
+    """Teacher that `generate.teacher` names.
+
+    Raises:
+        GenerationError: `self` (another program), or the language model cannot be reached as configured.
+    """
+    refuse_self(config)
+    from data_pipeline.programmatic import ProgrammaticTeacher
+
+    planner = ProgrammaticTeacher(config.generate, config.seed)
+    if config.generate.teacher == "programmatic":
+        return PlannedTeacher(planner)
+    # Imported only here: the default path must not need the openai package.
+    from data_pipeline.openai_teacher import OpenAITeacher
+
+    return OpenAITeacher(planner, config.generate, run_dir / "llm_cache")
