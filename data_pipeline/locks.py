@@ -1,0 +1,129 @@
+"""What a rewritten text must keep: values of the plan, numbers, ids, dates, and in thoughts the names of the API."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fcdist.schema.conversation import Conversation
+
+_TOKEN = re.compile(r"[A-Za-z0-9_@#+./:\-]*\d[A-Za-z0-9_@#+./:\-]*%?|[\w.+\-]+@[\w\-]+\.[\w.\-]+", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_DATE_EN = re.compile(
+    r"\b(?:(?:next|this|last|coming)\s+)?(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|week(?:end)?|month|year)s?\b"
+    r"|\b(?:the day after tomorrow|day after tomorrow|today|tonight|tomorrow|yesterday|noon|midnight)\b"
+    r"|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
+    re.IGNORECASE,
+)
+_DATE_ZH = re.compile(
+    r"(?:这|本|上+|下+)个?(?:周|星期|礼拜)[一二三四五六日天末]?|(?:周|星期|礼拜)[一二三四五六日天末]|大?[前后][天年]|[今明昨]"
+    r"[天日晚早年]|(?:这|本|上+|下+)个?月|月[底初末]|年[底初末]"
+)
+_COUNT_ZH = re.compile(
+    r"[零〇一二两三四五六七八九十百千万半]+(?:个|位|名|张|天|晚|点|号|月|日|块|元|人|份|间|本|件|次|小时|分钟|周|年|公里|度)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Names of a conversation's API."""
+
+    tools: frozenset[str]
+    parameters: frozenset[str]
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> "Words":
+        """Names in the conversation's tools."""
+        return cls(
+            frozenset(tool.name for tool in conversation.tools),
+            frozenset(name for tool in conversation.tools for name in tool.parameters.get("properties", {})),
+        )
+
+
+def plan_values(conversation: Conversation) -> list[str]:
+    """Texts and numbers in the arguments and results of a conversation, longest first."""
+    values: set[str] = set()
+    for message in conversation.messages:
+        for call in message.tool_calls:
+            values |= set(_leaves(json.loads(call.arguments)))
+        if message.role == "tool" and message.content:
+            try:
+                values |= set(_leaves(json.loads(message.content)))
+            except json.JSONDecodeError:
+                values.add(message.content)
+    return sorted(values, key=lambda value: (-len(value), value))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str) and value.strip():
+        yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+def kept_strings(text: str, values: Sequence[str], words: Words, kind: str) -> list[str]:
+    """Parts of `text` that its rewritten form must contain, in the order of the text.
+
+    Args:
+        text: the planner's words.
+        values: of the plan, see `plan_values`.
+        words: names of the API; locked in thoughts.
+        kind: `user`, `thought` or `answer`.
+
+    Returns:
+        Distinct strings, none inside another.
+    """
+    spans: set[tuple[int, int]] = set()
+    for pattern in (_TOKEN, _DATE_EN, _DATE_ZH, _COUNT_ZH):
+        for match in pattern.finditer(text):
+            spans.add((match.start(), match.start() + len(match.group().rstrip(".,:/-"))))
+    names = sorted(words.tools | words.parameters) if kind == "thought" else []
+    for value in [*values, *names]:
+        if (found := _find(text, value)) is not None:
+            spans.add((found, found + len(value)))
+    # Of overlapping spans the one that starts first, and of those the longest, is locked.
+    kept: list[str] = []
+    end = 0
+    for start, stop in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if start >= end and stop > start:
+            end = stop
+            if text[start:stop] not in kept:
+                kept.append(text[start:stop])
+    return [part for part in kept if not any(part != other and part in other for other in kept)]
+
+
+def _find(text: str, value: str) -> int | None:
+    """Where `value` stands in `text` as whole words; between CJK characters any place counts."""
+    pattern = re.escape(value)
+    if value[0].isascii() and value[0].isalnum():
+        pattern = r"(?<![A-Za-z0-9])" + pattern
+    if value[-1].isascii() and value[-1].isalnum():
+        pattern += r"(?![A-Za-z0-9])"
+    match = re.search(pattern, text)
+    return match.start() if match else None
+
+
+def broken_lock(original: str, new: str, keep: Sequence[str]) -> str | None:
+    """Reason why `new` cannot stand for `original`: a value lost, values in another order, a number made up."""
+    places = []
+    for part in keep:
+        exact = any(character.isdigit() or character.isupper() for character in part)
+        place = new.find(part) if exact else new.casefold().find(part.casefold())
+        if place < 0:
+            return "llm_value_changed"
+        places.append(place)
+    # "From Rome to Oslo" and "from Oslo to Rome" keep the same values.
+    if places != sorted(places):
+        return "llm_values_reordered"
+    known = set(_NUMBER.findall(unicodedata.normalize("NFKC", original)))
+    if any(number not in known for number in _NUMBER.findall(unicodedata.normalize("NFKC", new))):
+        return "llm_new_number"
+    return None
