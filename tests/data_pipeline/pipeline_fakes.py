@@ -1,13 +1,16 @@
 """A tiny catalogue with the real teacher's interface, and a language-model server on the loopback."""
 
 import json
+import os
 import random
 import re
+import signal
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import parent_process
 
 from data_pipeline.teachers import PlannedTeacher
 from fcdist.config.seeds import derive_seed
@@ -75,6 +78,16 @@ def make_fake(config, run_dir):
 
 def make_slow(config, run_dir):
     return PlannedTeacher(FakePlanner(config.seed, delay_s=0.004), "fake")
+
+
+def make_dying(config, run_dir):
+    if parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_fake(config, run_dir)
+
+
+def never_in_worker(conversation):
+    return "never" if parent_process() is not None else None
 
 
 def rewrite(task):

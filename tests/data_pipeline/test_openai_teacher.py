@@ -247,12 +247,13 @@ def test_refused_items_are_tried_again_and_quotas_are_met(tmp_path):
 
 
 def test_same_files_from_any_number_of_processes_given_the_cache(tmp_path):
-    server = LlmServer(script=["fewer", "malformed"])
-    pipeline(server, tmp_path, max_concurrency=1)
+    server = LlmServer(script=["fewer", "malformed"], behaviour="late")
+    pipeline(server, tmp_path, num_workers=2, max_concurrency=2)
+    assert server.most_in_flight <= 2  # of all processes together
     expected, asked = shard_bytes(tmp_path), len(server.requests)
     for path in (tmp_path / "shards" / "function_call").iterdir():
         path.unlink()
-    pipeline(server, tmp_path, num_workers=2, max_concurrency=2)
+    pipeline(server, tmp_path, max_concurrency=5)
     assert shard_bytes(tmp_path) == expected and len(server.requests) == asked
 
 

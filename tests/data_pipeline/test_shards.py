@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pipeline_fakes import FakePlanner, fake_check, make_fake, never
+from pipeline_fakes import FakePlanner, fake_check, make_dying, make_fake, never, never_in_worker
 
 from data_pipeline.generate import generate
 from data_pipeline.shard_worker import MAX_ATTEMPTS, flatten_yields, nest_yields, plan_shards, write_shard
@@ -157,6 +157,18 @@ def test_shard_without_a_kept_conversation_stops_the_run(tmp_path):
     with pytest.raises(GenerationError, match=r"none of 12 conversations passed .* reasons: never \(96\)"):
         generate(config(), tmp_path, make_fake, never)
     assert list((tmp_path / "shards" / "function_call").glob("*shard-*")) == []
+
+
+def test_killed_worker_is_a_clear_error_and_a_rerun_completes(reference, tmp_path):
+    with pytest.raises(GenerationError, match=r"a worker process died .* run again: finished shards are kept"):
+        generate(config(num_workers=2), tmp_path, make_dying, fake_check)
+    run(config(), tmp_path)
+    assert contents(tmp_path) == reference[0]
+
+
+def test_error_of_a_worker_reaches_the_user(tmp_path):
+    with pytest.raises(GenerationError, match=r"none of \d+ conversations passed"):
+        generate(config(num_workers=2), tmp_path, make_fake, never_in_worker)
 
 
 def test_attempts_are_bounded_and_what_is_missing_is_counted(tmp_path):
