@@ -1,0 +1,114 @@
+"""`fcdist train`: tune a model on the token store of a run folder.
+
+One process: `python -m fcdist.train RUN`. Several: `torchrun … -m fcdist.train RUN`. Settings: RUN/config.yaml.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fcdist.config.entry import entry
+from fcdist.config.run_folder import checkpoints_dir, log_dir, store_dir
+from fcdist.config.seeds import derive_seed
+from fcdist.config.types import Config
+from fcdist.data.loader import PackLoader
+from fcdist.data.store import open_store, store_fingerprint
+from fcdist.errors import DataError, ShardError
+from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
+from fcdist.model.attention import resolve_backend
+from fcdist.model.weights import load_model, load_tokenizer
+from fcdist.protocols.protocol import load_protocol
+from fcdist.protocols.rendering import Renderer
+from fcdist.training.checkpoint import Checkpoints, Identity
+from fcdist.training.distributed import World, on_rank_zero, process_group, read_world
+from fcdist.training.engine import build_engine
+from fcdist.training.loop import train
+from fcdist.training.loss import LossModule
+from fcdist.training.metrics import Log
+from fcdist.training.sinks import build_sinks
+from fcdist.training.stopping import StopRequest
+from fcdist.training.validation import Validation
+
+logger = logging.getLogger("fcdist.train")
+
+
+def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
+    """Check, build, train. Returns 0, or 75 if the run was stopped early and wants to go on."""
+    world = read_world()
+    cfg.batch.accumulation_steps(world.world_size)  # refuses a world size that does not fit, before any work
+    _configure_logging(world)
+    torch.use_deterministic_algorithms(cfg.train.deterministic)
+    with process_group(world, cfg.train.timeout_s):
+        renderer = on_rank_zero(lambda: check_store(cfg))
+        store = open_store(store_dir(cfg))
+        loader = PackLoader(store, cfg, world.rank, world.world_size)
+        stop = StopRequest(run_dir)
+        checkpoints = Checkpoints(
+            checkpoints_dir(cfg), Identity.of(cfg, store.fingerprint, renderer), cfg.train.keep_last
+        )
+        checkpoints.check()
+        engine = build_engine(build_module(cfg, world.device), cfg, world.device)
+        engine.train_mode(True)
+        log = Log(build_sinks(cfg, log_dir(cfg)), cfg.train.log_every, world.device)
+        validation = Validation(open_store(store_dir(cfg), "validation"), cfg)
+        logger.info(
+            "%d examples, %d steps on %d ranks, %s", len(store), loader.num_steps, world.world_size, describe(cfg)
+        )
+        try:
+            return train(cfg, engine, loader, checkpoints, log, validation, stop)
+        finally:
+            log.close()
+
+
+def check_store(cfg: Config) -> str:
+    """Fingerprint of the renderer, after holding the store against the data and template of now.
+
+    Raises:
+        DataError: there is no store, or it was made from other data, template or limits.
+    """
+    renderer = Renderer(load_tokenizer(cfg.model), load_protocol(cfg.protocol.name))
+    try:
+        fingerprint: str | None = store_fingerprint(cfg, renderer)
+    except (DataError, ShardError, OSError) as error:
+        logger.warning("the sources of the store cannot be compared with it: %s", error)
+        fingerprint = None
+    open_store(store_dir(cfg), fingerprint=fingerprint)
+    return renderer.fingerprint()
+
+
+def build_module(cfg: Config, device: torch.device) -> nn.Module:
+    """The model with adapter, attention and loss, in the precision of the run, on the CPU."""
+    dtype = torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
+    model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype))
+    tuned = apply_tuning(model, cfg.tuning, derive_seed(cfg.seed, "adapter"))
+    if cfg.train.activation_checkpointing:
+        enable_activation_checkpointing(tuned)
+    trainable = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
+    logger.info("%s of %s parameters train", f"{trainable:,}", f"{sum(p.numel() for p in tuned.parameters()):,}")
+    return LossModule(tuned)
+
+
+def describe(cfg: Config) -> str:
+    """Engine and precision in words."""
+    engine = f"DeepSpeed ZeRO-{cfg.zero.stage}" if cfg.zero.engine == "deepspeed" else "plain torch"
+    return f"{engine}, {cfg.train.precision}, {cfg.tuning.mode}"
+
+
+def _configure_logging(world: World) -> None:
+    level = logging.INFO if world.rank == 0 else logging.WARNING
+    prefix = f"[rank {world.rank}] " if world.rank else ""
+    logging.basicConfig(level=logging.WARNING, format=f"{prefix}%(message)s")
+    logging.getLogger("fcdist").setLevel(level)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit code."""
+    return entry("fcdist train", run, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

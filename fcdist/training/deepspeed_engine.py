@@ -1,0 +1,166 @@
+"""DeepSpeed ZeRO 1-3. What surprises about it is stated here once; nothing else in fcdist knows DeepSpeed."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")  # the check is for ops built at run time, of which we use none
+
+import deepspeed
+import deepspeed.ops
+import torch
+from deepspeed.utils import logger as deepspeed_logger
+from torch import Tensor, nn
+
+from fcdist.config.types import Config
+from fcdist.data.batch import Batch
+from fcdist.errors import CheckpointError
+from fcdist.training.distributed import get_rank, get_world_size
+from fcdist.training.optimizer import build_optimizer
+
+NO_CLIPPING = 1e30
+"""A norm never reached. With 0 DeepSpeed may skip computing the gradient norm, which is reported and checked."""
+
+
+def deepspeed_config(cfg: Config, device: torch.device, zero: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The dict DeepSpeed wants, from our settings; never read from a file, no `auto`.
+
+    Args:
+        cfg: `zero`, `optim.max_grad_norm` and `train.precision` are read.
+        device: where it computes.
+        zero: extra entries of `zero_optimization`, for tests that must not let small parameters stay resident.
+    """
+    size = cfg.zero.bucket_size
+    on_cuda = device.type == "cuda"
+    zero_optimization: dict[str, Any] = {
+        "stage": cfg.zero.stage,
+        # Unmanaged accumulation allows overlap only where gradients are partitioned (stages 2 and 3).
+        "overlap_comm": on_cuda and cfg.zero.stage >= 2,
+        "reduce_bucket_size": size,  # the default of 5e8 elements takes 2 GB a rank at stage 3
+        "allgather_bucket_size": size,
+        "stage3_prefetch_bucket_size": size,
+        "stage3_max_live_parameters": 20 * size,
+        "stage3_max_reuse_distance": 20 * size,
+        **(zero or {}),
+    }
+    if cfg.zero.offload_optimizer:
+        zero_optimization["offload_optimizer"] = {"device": "cpu", "pin_memory": on_cuda}
+    config: dict[str, Any] = {
+        # Only names for its own counters: batches are planned by fcdist and a step may hold any number of them.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": cfg.optim.max_grad_norm or NO_CLIPPING,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # its own AdamW compiles C++ at the first use
+        "steps_per_print": None,
+        "zero_optimization": zero_optimization,
+    }
+    if cfg.train.precision == "bf16":
+        config["bf16"] = {"enabled": True}
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+        config["communication_data_type"] = "fp32"
+    return config
+
+
+class DeepSpeedEngine:
+    """ZeRO behind the engine seam: DeepSpeed shards, keeps fp32 masters and clips; all else is ours."""
+
+    def __init__(
+        self, module: nn.Module, cfg: Config, device: torch.device, zero: Mapping[str, Any] | None = None
+    ) -> None:
+        self.device = device
+        self.dp_rank, self.dp_world_size = get_rank(), get_world_size()
+        self._stage = cfg.zero.stage
+        deepspeed_logger.setLevel(logging.WARNING)
+        _prepare_environment(self.dp_rank, self.dp_world_size, device)
+        trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        on_device = device.type == "cuda" and not cfg.zero.offload_optimizer
+        self._engine, *_ = deepspeed.initialize(
+            model=module.to(device) if self._stage < 3 else module,
+            optimizer=build_optimizer(trainable, cfg.optim, fused=on_device),
+            config=deepspeed_config(cfg, device, zero),
+            dist_init_required=False,
+        )
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps so far."""
+        return int(self._engine.global_steps)
+
+    @property
+    def model(self) -> nn.Module:
+        """The unwrapped model."""
+        return self._engine.module.model  # type: ignore[no-any-return]
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a batch. It is computed inside the wrapped forward, where ZeRO-3 has the weights gathered."""
+        return self._engine(batch.to(self.device))  # type: ignore[no-any-return]
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`."""
+        # The loop already divided by the targets of the step; by default DeepSpeed would divide again
+        # by gradient_accumulation_steps (deepspeedai/DeepSpeed#7439).
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def step(self, lr: float) -> float:
+        """Update the weights. Stages 1-3 skip a step with a non-finite norm silently; the returned norm shows it."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.step()
+        norm = self._engine.get_global_grad_norm()
+        if not self._engine.was_step_applied():
+            return float("nan")
+        return float(norm) if norm is not None else float("nan")
+
+    def train_mode(self, enabled: bool) -> None:
+        """Dropout on or off."""
+        self._engine.train(enabled)
+
+    def save(self, folder: Path) -> None:
+        """Every rank writes its shards. Frozen weights stay out: the base model has them."""
+        # `latest` is written before the last barrier, so a killed rank can leave it on a torn folder; ours comes later.
+        self._engine.save_checkpoint(
+            str(folder.parent), tag=folder.name, save_latest=False, exclude_frozen_parameters=True
+        )
+
+    def load(self, folder: Path) -> None:
+        """Restore weights, optimizer and step count on the world size that saved them."""
+        try:
+            path, _ = self._engine.load_checkpoint(str(folder.parent), tag=folder.name, load_module_strict=False)
+        except (OSError, RuntimeError, KeyError, AssertionError) as error:
+            raise CheckpointError(f"{folder}: DeepSpeed cannot load it: {type(error).__name__}: {error}") from error
+        if path is None:
+            raise CheckpointError(f"{folder}: holds no DeepSpeed state")
+
+    def trainable_state_dict(self) -> dict[str, Tensor]:
+        """Trainable weights as the model computes with them, on rank 0; gathered one by one under ZeRO-3."""
+        weights: dict[str, Tensor] = {}
+        for name, weight in self.model.named_parameters():
+            if not weight.requires_grad:
+                continue
+            with deepspeed.zero.GatheredParameters([weight], enabled=hasattr(weight, "ds_id")):
+                if self.dp_rank == 0:
+                    weights[name] = weight.detach().cpu().clone()
+        return weights
+
+    adapter_state_dict = trainable_state_dict
+
+
+def _prepare_environment(rank: int, world_size: int, device: torch.device) -> None:
+    """Name the ranks and keep DeepSpeed from compiling anything."""
+    os.environ.setdefault("RANK", str(rank))  # without them it looks for MPI
+    os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
+    os.environ.setdefault("WORLD_SIZE", str(world_size))
+    if device.type == "cpu":
+        # A shared-memory back end for inference only, compiled on the spot (28 s, and it crashes without ninja).
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed(
+            dist_backend="gloo" if device.type == "cpu" else "nccl",
+            auto_mpi_discovery=False,
+            dist_init_required=False,
+            verbose=False,
+        )

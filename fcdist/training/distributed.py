@@ -1,0 +1,170 @@
+"""Ranks, collectives and the watchdog. With one process everything here is the identity, under torchrun or without."""
+
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fcdist.config.seeds import derive_seed
+from fcdist.errors import ConfigError, FcdistError, TrainingError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where this process stands among the data-parallel ranks."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    device: torch.device
+
+
+def read_world() -> World:
+    """Rank and device of this process, from torchrun's variables; one rank when there are none.
+
+    Raises:
+        ConfigError: the variables are incomplete, or the machine has fewer GPUs than local ranks.
+    """
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    given = [name for name in names if name in os.environ]
+    if "RANK" not in given or "WORLD_SIZE" not in given:
+        if given and os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ConfigError(f"only {', '.join(given)} set; torchrun sets {', '.join(names)}: start with torchrun")
+        rank, local_rank, world_size = 0, 0, 1
+    else:
+        rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    if not torch.cuda.is_available():
+        return World(rank, local_rank, world_size, torch.device("cpu"))
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"launch.nproc_per_node asks for local rank {local_rank}, but this machine shows "
+            f"{torch.cuda.device_count()} GPUs; start at most one rank per GPU"
+        )
+    return World(rank, local_rank, world_size, torch.device("cuda", local_rank))
+
+
+@contextmanager
+def process_group(world: World, timeout_s: float) -> Iterator[World]:
+    """Join the ranks for the time of the block: gloo on CPU, NCCL (and gloo for host tensors) on CUDA.
+
+    Args:
+        world: from `read_world`.
+        timeout_s: a collective that waits longer fails.
+    """
+    if world.device.type == "cuda":
+        torch.cuda.set_device(world.device)
+    backend = "gloo" if world.device.type == "cpu" else "cpu:gloo,cuda:nccl"
+    timeout = timedelta(seconds=timeout_s)
+    if world.world_size == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+    else:
+        dist.init_process_group(backend, timeout=timeout)
+    try:
+        yield world
+        barrier()  # rank 0 may hold the store: nobody leaves while another still needs it
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        dist.destroy_process_group()
+
+
+def get_rank() -> int:
+    """Global rank; 0 outside a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def get_world_size() -> int:
+    """Number of ranks; 1 outside a process group."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Add `tensor` over all ranks, in place, and return it."""
+    if get_world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def all_reduce_max(tensor: Tensor) -> Tensor:
+    """Element-wise maximum over all ranks, in place, and return it."""
+    if get_world_size() > 1:
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tensor
+
+
+def gather_objects(value: T) -> list[T]:
+    """Every rank's `value`, by rank, on every rank. For rare, small things: values are pickled among our own ranks."""
+    if get_world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast_object(value: T) -> T:
+    """Rank 0's `value` on every rank."""
+    if get_world_size() == 1:
+        return value
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]  # type: ignore[no-any-return]
+
+
+def barrier() -> None:
+    """Wait for all ranks, on host memory, so that no accelerator stream is involved."""
+    all_reduce_sum(torch.zeros(1))
+
+
+def on_rank_zero(function: Callable[[], T]) -> T:
+    """Run `function` on rank 0 and give its result to all ranks.
+
+    Raises:
+        FcdistError: raised by `function`; every rank raises the same, so none waits for one that has left.
+        TrainingError: anything else went wrong on rank 0.
+    """
+    result: T | None = None
+    error: FcdistError | None = None
+    if get_rank() == 0:
+        try:
+            result = function()
+        except FcdistError as caught:
+            error = caught
+        except Exception as caught:
+            logger.exception("rank 0 failed")
+            error = TrainingError(f"rank 0: {type(caught).__name__}: {caught}")
+    result, error = broadcast_object((result, error))
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's global generators for one step of one rank.
+
+    Dropout draws from the global generators. Seeding them by (seed, step, rank) makes a resumed run equal the
+    uninterrupted one without any generator state in the checkpoint, whatever ran in between (validation, a save).
+    """
+    torch.manual_seed(derive_seed(seed, "dropout", step, rank))
+
+
+def heartbeat(timeout_s: float) -> None:
+    """Restart the watchdog: without another beat within `timeout_s`, print all stacks and end the process.
+
+    A collective's own time-out only fires on ranks that wait inside it; the rank that hangs elsewhere shows up here.
+    """
+    try:
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.stderr)
+    except (AttributeError, ValueError, OSError):  # stderr is no real file, in a notebook for example
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.__stderr__)

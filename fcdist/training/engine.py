@@ -1,0 +1,109 @@
+"""The seam between the loop and what runs a step: plain torch or DeepSpeed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fcdist.config.types import Config
+from fcdist.data.batch import Batch, StepBatches
+from fcdist.errors import ConfigError
+
+
+class Engine(Protocol):
+    """Runs forward, backward and update of one data-parallel rank.
+
+    Gradients of `backward` add up until `step`, which averages them over the ranks, clips and updates.
+    """
+
+    device: torch.device
+    dp_rank: int
+    dp_world_size: int
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps so far, over all sessions of the run."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The unwrapped model, for validation and export. Under ZeRO-3 its parameters are sharded."""
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a batch: (fp32 scalar, weighted sum over targets; [5] sums by Kind, detached)."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`."""
+
+    def step(self, lr: float) -> float:
+        """Update the weights at rate `lr`. Returns the global gradient norm before clipping.
+
+        A norm that is not finite changes no weight; the loop stops the run.
+        """
+
+    def train_mode(self, enabled: bool) -> None:
+        """Dropout on or off."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs. Every rank calls it; each writes its own part."""
+
+    def load(self, folder: Path) -> None:
+        """Restore weights, optimizer and step count. Every rank calls it. Raises CheckpointError."""
+
+    def trainable_state_dict(self) -> dict[str, Tensor]:
+        """Trainable weights by parameter name, whole and in host memory, on rank 0; empty on the others.
+
+        Every rank must call it: under ZeRO-3 the weights are gathered one by one.
+        """
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """Same as `trainable_state_dict`."""
+
+
+class StepSource(Protocol):
+    """What the loop and the checkpoints need of a loader; `fcdist.data.loader.PackLoader` is one."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+
+    @property
+    def epoch_progress(self) -> float:
+        """Epochs done, with the fraction of the current one."""
+
+    def next_step(self) -> StepBatches:
+        """This rank's part of the next global batch."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The cursor, as plain JSON values, equal on every rank."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a cursor. Raises CheckpointError if it belongs to other data."""
+
+
+def build_engine(module: nn.Module, cfg: Config, device: torch.device) -> Engine:
+    """Wrap a loss module in the configured engine.
+
+    Args:
+        module: returns the loss from `forward(batch)` and holds the model as `.model`; its trainable parameters are
+            those that require gradients.
+        cfg: `zero`, `optim` and `train.precision` are read.
+        device: where it computes.
+
+    Raises:
+        ConfigError: nothing to train, or DeepSpeed is chosen but not installed.
+    """
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ConfigError("no parameter requires gradients; tuning.mode=lora needs tuning.targets that the model has")
+    if cfg.zero.engine == "local":
+        from fcdist.training.local_engine import LocalEngine
+
+        return LocalEngine(module, cfg, device)
+    try:
+        from fcdist.training.deepspeed_engine import DeepSpeedEngine
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"zero.engine=deepspeed needs the package deepspeed ({error}); or set zero.engine=local"
+        ) from None
+    return DeepSpeedEngine(module, cfg, device)

@@ -1,0 +1,250 @@
+"""Laws of checkpoints: resume equals no interruption, bit for bit; torn and foreign ones are refused."""
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training.ranks import run_ranks
+from training.test_engines import make_engine
+from training.tiny import FINGERPRINT, TinyLoader, is_same, tiny_config, with_train
+
+from fcdist.config.types import Config
+from fcdist.errors import CheckpointError
+from fcdist.training.checkpoint import MANIFEST, Checkpoints, Identity, find_damage, newest_checkpoint, read_state
+from fcdist.training.distributed import get_rank, get_world_size
+from fcdist.training.loop import train
+from fcdist.training.metrics import Log
+from fcdist.training.stopping import REQUEUE, RESUME, STOP, StopRequest
+
+NUM_STEPS = 4
+
+
+class Recorder:
+    """A sink that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, float]] = []
+
+    def resume(self, step: int) -> None:
+        pass
+
+    def write(self, record) -> None:
+        self.records.append(dict(record))
+
+    def close(self) -> None:
+        pass
+
+
+def run(cfg: Config, folder: Path, stop_before: int = 0, store: str = FINGERPRINT):
+    """(exit code, weights, [(step, loss, norm, lr)]); with `stop_before` the run is told to stop at that step."""
+    engine = make_engine(cfg)
+    engine.train_mode(True)
+    loader, recorder = TinyLoader(NUM_STEPS, 5, get_rank(), get_world_size()), Recorder()
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = StopRequest(folder)
+
+    def validate(engine):
+        torch.rand(3)  # validation may draw from the generators; resume must not notice
+        if loader.done == stop_before and get_rank() == 0:
+            (folder / STOP).touch()
+        return {}
+
+    checkpoints = Checkpoints(folder / "checkpoints", Identity.of(cfg, store), cfg.train.keep_last)
+    if stop_before and get_rank() == 0 and stop_before == 1:
+        (folder / STOP).touch()
+    log = Log([recorder], 1, torch.device("cpu"))
+    code = train(with_train(cfg, eval_every=1), engine, loader, checkpoints, log, validate, stop)
+    history = [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in recorder.records]
+    return code, engine.trainable_state_dict(), history
+
+
+def in_turn(cfg: Config, folder: Path):
+    """An uninterrupted run, one stopped after step 2, and its continuation by fresh engines."""
+    whole = run(cfg, folder / "whole")
+    first = run(cfg, folder / "parts", stop_before=1)
+    marker = (folder / "parts" / RESUME).exists(), (folder / "parts" / STOP).exists()
+    rest = run(cfg, folder / "parts")
+    return whole, first, marker, rest, (folder / "parts" / RESUME).exists()
+
+
+CASES = [
+    ("local", 2, "full", "fp32", 1),
+    ("local", 2, "lora", "bf16", 2),
+    ("deepspeed", 1, "lora", "bf16", 2),
+    ("deepspeed", 2, "lora", "bf16", 2),
+    ("deepspeed", 2, "full", "fp32", 2),
+    ("deepspeed", 3, "lora", "fp32", 2),
+    ("deepspeed", 3, "full", "bf16", 2),
+]
+
+
+@pytest.mark.parametrize(("engine", "stage", "mode", "precision", "world_size"), CASES)
+def test_resume_equals_no_interruption_bit_for_bit(engine, stage, mode, precision, world_size, tmp_path):
+    cfg = tiny_config(engine, stage, mode, dropout=0.2 if mode == "lora" else 0.0, precision=precision)
+    results = run_ranks(in_turn, world_size, tmp_path, cfg, tmp_path)
+    whole, first, marker, rest, marker_after = results[0]
+    assert (whole[0], first[0], rest[0]) == (0, REQUEUE, 0)
+    assert [record[0] for record in first[2] + rest[2]] == [1, 2, 3, 4]
+    assert first[2] + rest[2] == whole[2]
+    assert is_same(rest[1], whole[1]) and not is_same(rest[1], first[1])
+    assert marker == (True, False) and not marker_after
+    published = load_file(tmp_path / "parts" / "checkpoints" / "step-000004" / "trainable.safetensors")
+    assert is_same(published, rest[1])
+    if mode == "lora":
+        assert all("lora_" in name for name in published)
+
+
+def test_dropout_differs_by_step_and_rank():
+    from fcdist.training.distributed import seed_step
+
+    drawn = []
+    for step, rank in [(1, 0), (2, 0), (1, 1), (1, 0)]:
+        seed_step(0, step, rank)
+        drawn.append(torch.rand(()).item())
+    assert drawn[0] == drawn[3] and len(set(drawn)) == 3
+
+
+def test_plain_torch_resumes_on_another_world_size(tmp_path):
+    cfg = tiny_config()
+    whole = run(cfg, tmp_path / "whole")
+    run_ranks(run, 2, tmp_path, cfg, tmp_path / "parts", 1)
+    code, weights, history = run(cfg, tmp_path / "parts")
+    assert code == 0 and [record[0] for record in history] == [2, 3, 4]
+    torch.testing.assert_close(weights, whole[1], rtol=1e-4, atol=2e-5)
+
+
+def refuse(cfg: Config, folder: Path) -> str:
+    try:
+        run(cfg, folder)
+    except CheckpointError as error:
+        return str(error)
+    return "was not refused"
+
+
+def test_deepspeed_refuses_another_world_size_and_says_the_way_out(tmp_path):
+    cfg = tiny_config("deepspeed", 2, "lora")
+    run_ranks(run, 2, tmp_path, cfg, tmp_path / "run", 1)
+    (message,) = run_ranks(refuse, 1, tmp_path, cfg, tmp_path / "run")
+    assert "saved by 2 ranks" in message and "this run has 1" in message and "zero.engine=local" in message
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A finished run with checkpoints of steps 3 and 4."""
+    cfg = tiny_config(mode="lora", save_every=1)
+    run(cfg, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000003", "step-000004"]
+    return cfg, tmp_path
+
+
+DAMAGE = {
+    "cut": (lambda p: os.truncate(p / "trainable.safetensors", 100), "trainable.safetensors has 100 bytes"),
+    "missing": (lambda p: (p / "engine" / "state.safetensors").unlink(), "engine/state.safetensors is missing"),
+    "unfinished": (lambda p: (p / MANIFEST).unlink(), "MANIFEST.json is missing"),
+    "torn manifest": (lambda p: os.truncate(p / MANIFEST, 20), "MANIFEST.json cannot be read"),
+    "altered": (lambda p: flip_last_byte(p / "trainable.safetensors"), "does not match its checksum"),
+}
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_torn_checkpoint_is_skipped_and_the_one_before_continues(damage, saved, caplog):
+    cfg, folder = saved
+    broken, reason = DAMAGE[damage]
+    newest = folder / "checkpoints" / "step-000004"
+    assert newest_checkpoint(folder / "checkpoints") == newest
+    broken(newest)
+    with caplog.at_level(logging.WARNING):
+        assert newest_checkpoint(folder / "checkpoints").name == "step-000003"
+    assert reason in caplog.text and "step-000004 is skipped" in caplog.text
+    code, _, history = run(cfg, folder)
+    assert code == 0 and [record[0] for record in history] == [4]
+    assert find_damage(newest) is None, "the repeated step replaces the torn one"
+
+
+def test_only_torn_checkpoints_start_from_the_beginning(saved):
+    cfg, folder = saved
+    for path in (folder / "checkpoints").iterdir():
+        (path / MANIFEST).unlink()
+    assert [record[0] for record in run(cfg, folder)[2]] == [1, 2, 3, 4]
+
+
+FOREIGN = {
+    "optim.lr: 0.01 → 0.02": lambda c: replace(c, optim=replace(c.optim, lr=0.02)),
+    "tuning.alpha: 8.0 → 16.0": lambda c: replace(c, tuning=replace(c.tuning, alpha=16.0)),
+    "protocol.name: 'text' → 'tagged'": lambda c: replace(c, protocol=replace(c.protocol, name="tagged")),
+    "model.path: 'debug' → 'other'": lambda c: replace(c, model=replace(c.model, path="other")),
+    "zero.engine: 'local' → 'deepspeed'": lambda c: replace(c, zero=replace(c.zero, engine="deepspeed")),
+}
+
+
+@pytest.mark.parametrize("difference", FOREIGN)
+def test_a_foreign_checkpoint_is_refused_with_the_keys_that_differ(difference, saved, tmp_path):
+    cfg, folder = saved
+    if "deepspeed" in difference:
+        (message,) = run_ranks(refuse, 1, tmp_path, FOREIGN[difference](cfg), folder)
+    else:
+        message = refuse(FOREIGN[difference](cfg), folder)
+    assert difference in message and "belongs to another run" in message and "run_dir" in message
+
+
+def test_a_checkpoint_of_other_data_is_refused(saved):
+    cfg, folder = saved
+    with pytest.raises(CheckpointError, match="fingerprint of the store: 'made-up' → 'new data'"):
+        run(cfg, folder, store="new data")
+
+
+def test_a_longer_schedule_and_another_stage_of_plain_torch_are_no_foreign_run(saved):
+    cfg, folder = saved
+    other = replace(with_train(cfg, max_steps=100, save_every=2), zero=replace(cfg.zero, stage=1))
+    state = read_state(newest_checkpoint(folder / "checkpoints"))
+    assert Identity.of(other, FINGERPRINT).differences(state) == []
+
+
+def test_the_state_names_what_made_it(saved):
+    cfg, folder = saved
+    state = read_state(newest_checkpoint(folder / "checkpoints"))
+    assert state["step"] == 4 and state["protocol"] == cfg.protocol.name and state["world_size"] == 1
+    assert state["cursor"] == {"fingerprint": FINGERPRINT, "done": 4}
+    assert state["versions"]["torch"] == torch.__version__.split("+")[0] or "+" in state["versions"]["torch"]
+    assert json.loads(json.dumps(state)) == state
+
+
+def test_a_save_that_fails_leaves_the_earlier_ones(saved, monkeypatch):
+    cfg, folder = saved
+    shutil.rmtree(folder / "checkpoints" / "step-000004")
+
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fcdist.training.checkpoint.save_file", full_disk)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run(cfg, folder)
+    assert newest_checkpoint(folder / "checkpoints").name == "step-000003"
+
+
+def fail_on_rank_zero(cfg: Config, folder: Path) -> str:
+    import fcdist.training.checkpoint as checkpoint
+
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    checkpoint.save_file = full_disk
+    return refuse(cfg, folder)
+
+
+def test_a_failed_save_ends_every_rank(tmp_path):
+    cfg = tiny_config("deepspeed", 2, "lora")
+    messages = run_ranks(fail_on_rank_zero, 2, tmp_path, cfg, tmp_path / "run")
+    assert messages[0] == messages[1] and "No space left on device" in messages[0]
