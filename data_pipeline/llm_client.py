@@ -262,4 +262,4 @@ def _retry_after(headers: Mapping[str, str]) -> float:
                 seconds = float(value)
             except ValueError:
                 seconds = parsedate_to_datetime(value).timestamp() - time()
-    return min(max(seconds, 0.0), 600.0)
+    return min(seconds, 600.0) if seconds > 0 else 0.0

@@ -24,6 +24,13 @@ _DATE_ZH = re.compile(
 _COUNT_ZH = re.compile(
     r"[零〇一二两三四五六七八九十百千万半]+(?:个|位|名|张|天|晚|点|号|月|日|块|元|人|份|间|本|件|次|小时|分钟|周|年|公里|度)"
 )
+_COUNT_EN = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety"
+    r"|hundred|thousand|million|dozen|half)\b",
+    re.IGNORECASE,
+)
+LONGEST_NOTE = 60
+"""Characters of a note in the metadata that still counts as the words of a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Words:
 
 
 def plan_values(conversation: Conversation) -> list[str]:
-    """Texts and numbers in the arguments and results of a conversation, longest first."""
+    """Texts and numbers in the arguments, results and notes of a conversation, longest first."""
     values: set[str] = set()
     for message in conversation.messages:
         for call in message.tool_calls:
@@ -53,6 +60,11 @@ def plan_values(conversation: Conversation) -> list[str]:
                 values |= set(_leaves(json.loads(message.content)))
             except json.JSONDecodeError:
                 values.add(message.content)
+    # The planner notes which words carry an argument: "two" for 2, a synonym for an enum. They must survive too.
+    said = {message.content for message in conversation.messages}
+    for note in _leaves(dict(conversation.metadata or {})):
+        if len(note) <= LONGEST_NOTE and note not in said:
+            values.add(note)
     return sorted(values, key=lambda value: (-len(value), value))
 
 
@@ -82,7 +94,7 @@ def kept_strings(text: str, values: Sequence[str], words: Words, kind: str) -> l
         Distinct strings, none inside another.
     """
     spans: set[tuple[int, int]] = set()
-    for pattern in (_TOKEN, _DATE_EN, _DATE_ZH, _COUNT_ZH):
+    for pattern in (_TOKEN, _DATE_EN, _DATE_ZH, _COUNT_EN, _COUNT_ZH):
         for match in pattern.finditer(text):
             spans.add((match.start(), match.start() + len(match.group().rstrip(".,:/-"))))
     names = sorted(words.tools | words.parameters) if kind == "thought" else []

@@ -22,7 +22,8 @@ def print_summary(console: Console, folder: Path, facts: Mapping[str, Any], traf
         traffic: of this process run.
     """
     yields = flatten_yields(facts["yields"])
-    table = Table(title=f"{facts['kept']:,} conversations in {folder}", title_justify="left")
+    console.print(f"[bold]{facts['kept']:,} conversations[/] in {folder}", soft_wrap=True, highlight=False)
+    table = Table()
     for name in ("category", "kept", "rejected", "reasons"):
         table.add_column(name, justify="right" if name in ("kept", "rejected") else "left")
     for category in sorted({category for _, category, _ in yields}):

@@ -101,6 +101,24 @@ def test_table_reports_missing_and_cost(tmp_path, capsys):
     assert "billed 4,000 + 60 tokens" in out
 
 
+def test_real_teacher_meets_the_quotas_from_any_number_of_processes(tmp_path):
+    alone, pool = tmp_path / "alone", tmp_path / "pool"
+    freeze(alone, num_conversations=100, shard_size=30)
+    freeze(pool, num_conversations=100, shard_size=30, num_workers=2)
+    assert program.main([str(alone)]) == 0
+    command = [sys.executable, "-m", "data_pipeline.generate", str(pool)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+    folders = [folder / "shards" / "function_call" for folder in (alone, pool)]
+    first, second = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
+    assert first == second
+    manifest = json.loads(first["manifest.json"])
+    shares = GenerateConfig().shares
+    assert manifest["counts"] == {category: round(100 * share) for category, share in shares.items()}
+    assert manifest["languages"] == {"en": 50, "zh": 50}
+    kept = [c for path in shard_paths(folders[0]) for c in read_shard(path)]
+    assert len(kept) == 100 and all(program.check_gates(c) is None for c in kept)
+
+
 def test_import_is_light():
     code = (
         "import sys, data_pipeline.generate;"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -327,6 +328,12 @@ def test_values_numbers_dates_and_api_names_are_locked():
         "AB-12",
     ]
     assert plan.tools[0].name in kept_strings(plan.messages[1].thought, values, words, "thought")
+
+
+def test_words_that_the_planner_notes_are_locked():
+    plan = replace(FakePlanner(0).conversation(0), metadata={"said": {"unit": "cheap as chips"}, "all": "x" * 99})
+    text = "Two rooms, cheap as chips, please."
+    assert kept_strings(text, plan_values(plan), Words.of(plan), "user") == ["Two", "cheap as chips"]
 
 
 def test_chinese_dates_and_counts_are_locked():
