@@ -100,7 +100,7 @@ def _generation_config(model: PreTrainedModel, renderer: Renderer) -> Generation
     """Greedy, ending at the end of a turn; the base checkpoint's sampling defaults are not for calls."""
     stops = list(dict.fromkeys([renderer.end_of_turn_id, *renderer.stop_token_ids]))
     base = model.generation_config
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=base.bos_token_id if base else None,
         eos_token_id=stops[0] if len(stops) == 1 else stops,
         pad_token_id=renderer.tokenizer.pad_token_id,

@@ -29,17 +29,18 @@ def apply_tuning(model: PreTrainedModel, cfg: TuningConfig, seed: int = 0) -> Pr
         model.requires_grad_(True)
         return model
     check_targets(model, cfg.targets)
+    alpha: Any = cfg.alpha  # peft types it int and computes with floats
     lora = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=cfg.r,
-        lora_alpha=cfg.alpha,  # type: ignore[arg-type]  # typed int in peft, used as a float
+        lora_alpha=alpha,
         lora_dropout=cfg.dropout,
         target_modules=list(cfg.targets),
         bias="none",
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        adapted: PeftModel = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[assignment]
+        adapted: PeftModel = get_peft_model(model, lora, autocast_adapter_dtype=False)
     return adapted
 
 
@@ -79,6 +80,15 @@ def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
         parameter.data = parameter.data.to(dtype)
     model.config.dtype = dtype
     return model
+
+
+def clear_padding_row(model: PreTrainedModel) -> None:
+    """Let the embedding of the padding token learn like any other.
+
+    Checkpoints often pad with their end-of-turn token, and torch gives the padding row of an embedding no gradient.
+    """
+    embedding: Any = model.get_input_embeddings()
+    embedding.padding_idx = None
 
 
 def enable_activation_checkpointing(model: PreTrainedModel | PeftModel) -> None:

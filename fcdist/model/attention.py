@@ -50,7 +50,9 @@ def set_attention(model: nn.Module, name: str) -> None:
     Raises:
         ModelError: the model cannot attend over packs, with the reason.
     """
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: Any = model
+    if hasattr(base, "get_base_model"):
+        base = base.get_base_model()
     if name in (REFERENCE, FLASH) and (reason := unpackable(base)):
         raise ModelError(f"{type(base).__name__} cannot be trained on packs: {reason}")
     try:
@@ -114,7 +116,7 @@ def attend_reference(
     layout = _checked_layout(module, query, key, attention_mask, segments, options)
     lengths = [end - start for start, end in zip(layout.segments.start, layout.segments.end, strict=True)]
     # split, not slices: the gradient of a slice is a whole row, so slices would cost segments x tokens in the backward
-    own = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    own = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
     outputs = []
     for i, (queries, keys, values) in enumerate(own):
         before = layout.segments.first_position[i]

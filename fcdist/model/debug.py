@@ -3,7 +3,7 @@
 `model.path=debug` gives them to every verb; the tests run the laws of packing over the families of `tiny_model`.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from fcdist.config.seeds import derive_seed
-from fcdist.model.adapters import cast_weights
+from fcdist.model.adapters import cast_weights, clear_padding_row
 
 TinyKind = Literal["llama", "qwen2", "qwen3", "mistral"]
 TINY_KINDS: tuple[TinyKind, ...] = get_args(TinyKind)
@@ -46,7 +46,7 @@ def debug_tokenizer() -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         eos_token=TURN_END,
         pad_token=PAD,
@@ -70,14 +70,16 @@ def tiny_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "debug", kind, tied))
-        model = AutoModelForCausalLM.from_config(_tiny_config(kind, tied), attn_implementation="sdpa")
+        auto: Any = AutoModelForCausalLM
+        model: PreTrainedModel = auto.from_config(_tiny_config(kind, tied), attn_implementation="sdpa")
     cast_weights(model, dtype)
-    model.get_input_embeddings().padding_idx = None
-    return model.eval()
+    clear_padding_row(model)
+    model.train(False)
+    return model
 
 
 def _tiny_config(kind: TinyKind, tied: bool) -> PretrainedConfig:
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": VOCAB_SIZE,
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -96,5 +98,5 @@ def _tiny_config(kind: TinyKind, tied: bool) -> PretrainedConfig:
     }
     if kind == "mistral":
         return MistralConfig(**shape, sliding_window=SLIDING_WINDOW)
-    families = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+    families: dict[str, type[PretrainedConfig]] = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
     return families[kind](**shape)

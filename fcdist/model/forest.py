@@ -108,7 +108,8 @@ def _launch(
 
 def _subtree_ends(segments: Segments, num_tokens: int) -> list[int]:
     """Row after the last descendant of each segment; checks order and cover on the way."""
-    expected, open_chain, ends = 0, [], list(segments.end)
+    open_chain: list[int] = []
+    expected, ends = 0, list(segments.end)
     for i, (start, end, parent, first) in enumerate(
         zip(segments.start, segments.end, segments.parent, segments.first_position, strict=True)
     ):

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -75,13 +76,14 @@ def convert(gguf: Path, folder: Path) -> None:
     print(f"converting {gguf.name} (once; kept in {folder.parent})", file=sys.stderr, flush=True)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar knows no switch
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 where,
                 gguf_file=gguf.name,
                 quantization_config=GgufConfig(dequantize=True),  # the default would keep packed weights
                 dtype=torch.float32,
                 output_loading_info=True,
             )
+        model, info = loaded
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=gguf.name)
     except (ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise ModelError(f"{gguf}: transformers cannot read this GGUF: {error}") from error

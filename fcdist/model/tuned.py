@@ -51,7 +51,8 @@ def load_adapted(cfg: Config, trainable: Path, dtype: torch.dtype = torch.float3
                     "was tuning.r or the base model changed after training?"
                 )
             parameter.copy_(weights[name])
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def load_tuned(cfg: Config, trainable: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -67,4 +68,4 @@ def load_tuned(cfg: Config, trainable: Path, dtype: torch.dtype | None = None) -
         ModelError: as `load_adapted`.
     """
     wanted = dtype or (torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32)
-    return cast_weights(merge_adapter(load_adapted(cfg, trainable)), wanted).eval()
+    return cast_weights(merge_adapter(load_adapted(cfg, trainable)), wanted)

