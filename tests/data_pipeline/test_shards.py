@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -217,20 +218,53 @@ def start(folder, workers=1):
     )
 
 
-@pytest.mark.parametrize("moment", ["generation.json", ".shard-00000.*", "shard-00001.jsonl", ".shard-00003.*"])
-def test_kill_at_any_moment_then_rerun_gives_identical_files(reference, tmp_path, moment):
+def test_kill_of_a_pool_then_rerun_gives_identical_files(reference, tmp_path):
     folder = tmp_path / "shards" / "function_call"
-    process = start(tmp_path)
+    process = start(tmp_path, workers=2)
     deadline = time.monotonic() + 30
-    while not (folder.exists() and list(folder.glob(moment))):
+    while not (folder.exists() and list(folder.glob("shard-*.facts.json"))):
         assert process.poll() is None and time.monotonic() < deadline, process.stderr.read().decode()
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert not (folder / "manifest.json").exists()
-    assert set(contents(tmp_path)) != set(reference[0])
     run(config(), tmp_path)
     assert contents(tmp_path) == reference[0]
+
+
+def run_killed(folder, event):
+    """Run in a child that is killed (SIGKILL) just before its `event`-th draft, fsync or rename; False if it ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            events = count(1)
+
+            def mortal(function):
+                def call(*args, **kwargs):
+                    if next(events) == event:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return function(*args, **kwargs)
+
+                return call
+
+            os.fsync, os.replace = mortal(os.fsync), mortal(os.replace)
+            FakePlanner.conversation = mortal(FakePlanner.conversation)
+            run(config(num_conversations=6, shard_size=3), folder)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def test_kill_at_every_moment_then_rerun_gives_identical_files(tmp_path):
+    small = config(num_conversations=6, shard_size=3)
+    run(small, tmp_path / "reference")
+    expected = contents(tmp_path / "reference")
+    for event in count(1):
+        folder = tmp_path / str(event)
+        if not run_killed(folder, event):
+            break
+        run(small, folder)
+        assert contents(folder) == expected, f"killed before event {event}"
+    assert event > 20  # 8 drafts, and fsync and rename of 8 files
 
 
 def test_manifest_holds_settings_and_hash(reference):
