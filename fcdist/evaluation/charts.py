@@ -124,7 +124,8 @@ def _bar(rate: Rate, colour: int, y: float, span: float, spoken: str) -> list[st
     return [
         f"<g><title>{escape(spoken)}: {rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]</title>"
         f'<rect x="0" y="{y:.1f}" width="{span}" height="{BAR - 2}" class="track"/>'
-        f'<rect x="0" y="{y:.1f}" width="{max(rate.value * span, 1):.1f}" height="{BAR - 2}" class="bar s{colour % 6}"/>'
+        f'<rect x="0" y="{y:.1f}" width="{max(rate.value * span, 1):.1f}" height="{BAR - 2}" '
+        f'class="bar s{colour % 6}"/>'
         f'<path d="M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6M{high:.1f} {middle - 3:.1f}v6" '
         f'class="whisker"/><text x="{WIDTH}" y="{y + 10:.1f}" class="end">{rate.value:.0%}</text></g>'
     ]

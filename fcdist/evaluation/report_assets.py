@@ -50,14 +50,18 @@ function block(parent,title,text){if(text===""||text==null)return;const h=docume
 h.textContent=title;const p=document.createElement("pre");p.textContent=text;parent.append(h,p)}
 function entry(item){const d=document.createElement("details"),s=document.createElement("summary");
 const marks=data.rows.filter(r=>item.answers[r]).map(r=>r+" "+(item.answers[r].right===true?"\\u2713":
-item.answers[r].right===false?"\\u2717":"\\u2013"));s.textContent=item.set+" \\u00b7 "+item.id+"  ("+marks.join(", ")+")";
+item.answers[r].right===false?"\\u2717":"\\u2013"));
+s.textContent=item.set+" \\u00b7 "+item.id+"  ("+marks.join(", ")+")";
 d.append(s);d.addEventListener("toggle",()=>{if(!d.open||d.dataset.full)return;d.dataset.full=1;
 block(d,"prompt",item.prompt);block(d,"expected",item.expected);
 for(const r of data.rows){const a=item.answers[r];if(a&&(!pick("row").value||pick("row").value===r))
-block(d,r+(a.right===true?": right":a.right===false?": wrong":"")+(a.why?" ("+a.why+")":""),a.text||"(empty)")}});return d}
+block(d,r+(a.right===true?": right":a.right===false?": wrong":"")+(a.why?" ("+a.why+")":""),
+a.text||"(empty)")}});return d}
 function draw(){const set=pick("set").value,word=pick("word").value.toLowerCase();
-const found=data.items.filter(i=>(!set||i.set===set)&&verdict(i)&&(!word||JSON.stringify(i).toLowerCase().includes(word)));
-list.replaceChildren(...found.slice(0,shown).map(entry));pick("count").textContent=found.length+" of "+data.items.length+
+const found=data.items.filter(i=>(!set||i.set===set)&&verdict(i)&&
+(!word||JSON.stringify(i).toLowerCase().includes(word)));
+list.replaceChildren(...found.slice(0,shown).map(entry));
+pick("count").textContent=found.length+" of "+data.items.length+
 " items";pick("more").hidden=found.length<=shown}
 for(const id of["set","row","verdict","word"])pick(id).addEventListener("input",()=>{shown=page;draw()});
 pick("more").addEventListener("click",()=>{shown+=page;draw()});draw();

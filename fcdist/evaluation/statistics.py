@@ -96,7 +96,7 @@ def mcnemar(gained: int, lost: int) -> float:
     total = gained + lost
     tail = sum(math.comb(total, k) for k in range(min(gained, lost) + 1))
     # int / int rounds correctly at any size, where 0.5**total underflows beyond a thousand items
-    return min(1.0, 2 * tail / 2**total)
+    return min(1.0, float(2 * tail / 2**total))
 
 
 def paired_test(first: Mapping[str, bool], second: Mapping[str, bool]) -> PairedTest:

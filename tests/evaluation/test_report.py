@@ -1,6 +1,7 @@
 """The page stands alone, shows what was measured, and says what is missing."""
 
 import html.parser
+import itertools
 import json
 import math
 
@@ -171,7 +172,7 @@ def test_line_chart_leaves_out_what_is_not_finite():
 def test_ticks_cover_the_range_at_even_round_distances(low, high):
     marks = ticks(low, high, 4)
     assert marks[0] <= low + 1e-9 and marks[-1] >= high - 1e-9 and 2 <= len(marks) <= 12
-    assert max(b - a for a, b in zip(marks, marks[1:], strict=False)) == pytest.approx(marks[1] - marks[0])
+    assert max(b - a for a, b in itertools.pairwise(marks)) == pytest.approx(marks[1] - marks[0])
 
 
 def test_bars_are_as_long_as_the_share():
