@@ -4,8 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from json.decoder import scanstring
-from typing import Any
+from typing import Any, Literal
 
 from transformers.utils.chat_parsing.response_parser import parse_response
 
@@ -21,8 +20,7 @@ _CHECKPOINT_THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 class Span:
     """A stretch of an assistant turn: characters [start, end) of its text are of this kind."""
 
-    kind: str
-    """`thought`, `call` or `answer`."""
+    kind: Literal["thought", "call", "answer"]
     start: int
     end: int
 
@@ -68,9 +66,11 @@ def read_turn(text: str, recipe: Mapping[str, Any]) -> Turn | None:
     calls: list[tuple[str, str]] = []
     answers: list[str] = []
     while (start := text.find(begin, position)) >= 0:
-        if start > position:
+        before = position
+        if text[position:start].strip():
             answers.append(text[position:start])
             spans.append(Span("answer", position, start))
+            before = start
         read = read_call(text, _skip(text, start + len(begin)), call["name_key"], call["arguments_key"])
         if read is None:
             return None
@@ -81,7 +81,7 @@ def read_turn(text: str, recipe: Mapping[str, Any]) -> Turn | None:
         elif position < len(text):
             return None
         calls.append((name, arguments))
-        spans.append(Span("call", start, position))
+        spans.append(Span("call", before, position))
     if position < len(text):
         answers.append(text[position:])
         spans.append(Span("answer", position, len(text)))
@@ -116,7 +116,7 @@ def read_call(text: str, start: int, name_key: str, arguments_key: str) -> tuple
     position = _skip(text, start + 1)
     try:
         while text.startswith('"', position):
-            key, position = scanstring(text, position + 1)
+            key, position = _DECODER.raw_decode(text, position)
             position = _skip(text, position)
             if not text.startswith(":", position):
                 return None

@@ -1,4 +1,4 @@
-"""Finding out what a chat template does by rendering small conversations: how turns end, what the model goes on from."""
+"""Finding out what a chat template does by rendering small conversations: how turns end, what comes before them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,22 @@ from fcdist.protocols.parsing import read_turn, read_with_template
 from fcdist.protocols.protocol import fill_response_template, load_protocol
 
 _ANSWER, _QUESTION = "ANSWER-PROBE", "QUESTION-PROBE"
-_USER = {"role": "user", "content": _QUESTION}
-_TOOL = {
+_USER: dict[str, Any] = {"role": "user", "content": _QUESTION}
+_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "probe_tool",
-        "description": "A tool.",
+        "description": "A probing tool.",
         "parameters": {"type": "object", "properties": {"probe_key": {"type": "string", "description": "A key."}}},
     },
 }
-_ARGUMENTS = {"probe_key": "PROBE-VALUE"}
+_CALL = {
+    "id": "probe00id",
+    "type": "function",
+    "function": {"name": "probe_tool", "arguments": {"probe_key": "PROBE-VALUE"}},
+}
+_CALLING: dict[str, Any] = {"role": "assistant", "tool_calls": [_CALL]}
+_RESULT: dict[str, Any] = {"role": "tool", "content": "RESULT-PROBE", "tool_call_id": "probe", "name": "probe_tool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,9 @@ def ask(
     prompt: bool,
 ) -> list[str]:
     """Render several conversations over the same tools, with or without the generation prompt."""
+    offered: list[Any] | None = tools
     rendered = tokenizer.apply_chat_template(
-        conversations, tools=tools, chat_template=chat_template, add_generation_prompt=prompt, tokenize=False
+        conversations, tools=offered, chat_template=chat_template, add_generation_prompt=prompt, tokenize=False
     )
     return [str(text) for text in rendered]
 
@@ -63,9 +70,7 @@ def find_ending(tokenizer: PreTrainedTokenizerBase, chat_template: str, after_ca
     following: dict[str, Any] = _USER
     tools, mark = None, _ANSWER
     if after_call:
-        function = {"name": "probe_tool", "arguments": _ARGUMENTS}
-        call = {"id": "probe00id", "type": "function", "function": function}
-        answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+        answer = _CALLING
         following = {"role": "tool", "content": "RESULT", "tool_call_id": "probe00id", "name": "probe_tool"}
         tools, mark = [_TOOL], "PROBE-VALUE"
     tokens = {**tokenizer.get_added_vocab()}
@@ -105,13 +110,12 @@ def find_generation_prompt(tokenizer: PreTrainedTokenizerBase, chat_template: st
 
 def takes_tools(tokenizer: PreTrainedTokenizerBase, chat_template: str) -> bool:
     """Whether the checkpoint's own template writes the tools it is given and the calls that were made."""
-    call = {"id": "probe00id", "type": "function", "function": {"name": "probe_tool", "arguments": _ARGUMENTS}}
-    messages = [_USER, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    messages = [_USER, _CALLING]
     try:
         text = ask(tokenizer, chat_template, [messages], [_TOOL], False)[0]
     except (jinja2.TemplateError, TypeError):
         return False
-    return "probe_tool" in text.partition(_QUESTION)[0] + text and "PROBE-VALUE" in text
+    return "A probing tool." in text and "PROBE-VALUE" in text
 
 
 def find_reader(
@@ -133,16 +137,18 @@ def find_reader(
     Returns:
         (grammar recipe or None, filled response template); (None, None) if no reader fits.
     """
-    call = {"id": "probe00id", "type": "function", "function": {"name": "probe_tool", "arguments": _ARGUMENTS}}
-    messages = [_USER, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    messages = [_USER, _CALLING]
     prompt = ask(tokenizer, chat_template, [messages[:1]], [_TOOL], True)[0]
     text = ask(tokenizer, chat_template, [messages], [_TOOL], False)[0][len(prompt) :]
     for token in stop_tokens:
         text = text.split(token, 1)[0]
+    after_result = ask(tokenizer, chat_template, [[*messages, _RESULT]], [_TOOL], True)[0]
+    # Where results end otherwise than questions, only the end of the prompt tells where the answer begins.
+    anchor = generation_prompt.split("<think>")[0] if after_result.endswith(generation_prompt) else ""
     for reader in recipe["readers"]:
         protocol = load_protocol(reader["use"]) if "use" in reader else None
         template = protocol.response_template if protocol else reader["response_template"]
-        filled = fill_response_template(template or {}, generation_prompt.split("<think>")[0], stop_tokens)
+        filled = fill_response_template(template or {}, anchor, stop_tokens)
         message = read_with_template(text, filled, generation_prompt, [_TOOL])
         if (
             message is None

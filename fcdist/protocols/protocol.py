@@ -21,7 +21,9 @@ _FOLDER = Path(__file__).parent
 PROTOCOLS: tuple[str, ...] = tuple(sorted(path.parent.name for path in _FOLDER.glob("*/protocol.json")))
 """Names `protocol.name` may take: one folder of data files each."""
 
-_STAND_INS = {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "unk", "pad", "sep", "cls", "mask")}
+_STAND_INS: dict[str, Any] = {
+    f"{name}_token": f"<{name}>" for name in ("bos", "eos", "unk", "pad", "sep", "cls", "mask")
+}
 """Special tokens a template may ask for while it is probed without its tokenizer."""
 
 
@@ -76,7 +78,7 @@ def carries_system(chat_template: str) -> bool:
     """
     messages = [{"role": "system", "content": "SYSTEM-PROBE"}, {"role": "user", "content": "USER-PROBE"}]
     try:
-        rendered, _ = render_jinja_template([messages], chat_template=chat_template, **_STAND_INS)
+        rendered = render_jinja_template([messages], chat_template=chat_template, **_STAND_INS)[0]
     except jinja2.TemplateSyntaxError as error:
         raise RenderError(f"the checkpoint's chat template is not valid Jinja: line {error.lineno}: {error}") from None
     except (jinja2.TemplateError, TypeError):

@@ -205,20 +205,11 @@ class Renderer:
     def _wire(self, conversation: Conversation) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
         """Messages and tools as `apply_chat_template` takes them."""
         tools = [tool.to_wire() for tool in conversation.tools] or None
-        if self.protocol.prelude:
-            return [replace(message, weight=1).to_wire() for message in conversation.messages], tools
-        names: dict[str, str] = {}
-        messages = []
-        for message in conversation.messages:
-            wire = replace(message, weight=1).to_wire()
-            for call in wire.get("tool_calls", ()):
-                # The convention of checkpoints' own templates, and what servers send them: an object, not its text.
+        messages = [replace(message, weight=1).to_wire() for message in conversation.messages]
+        if not self.protocol.prelude:
+            # What checkpoints' own templates expect and servers send them: an object, not its text.
+            for call in (call for message in messages for call in message.get("tool_calls", ())):
                 call["function"]["arguments"] = _decoded(call["function"]["arguments"])
-                names[call["id"]] = call["function"]["name"]
-            if message.role == "tool" and message.name is None and message.tool_call_id in names:
-                wire["name"] = names[message.tool_call_id]
-            wire["content"] = message.content or ""
-            messages.append(wire)
         return messages, tools
 
     def _apply(
