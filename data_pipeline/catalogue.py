@@ -1,0 +1,221 @@
+"""The tools the teacher may offer, read from `data_pipeline/catalogue/*.yaml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_pipeline.slots import SLOT_TYPES
+from fcdist.errors import GenerationError
+
+FOLDER = Path(__file__).parent / "catalogue"
+MEASURES = ("int", "num", "money", "pct", "year", "ints", "nums", "prob")
+_RATED = ("hotel", "restaurant", "product", "dish", "movie", "book", "subject", "place", "artist")
+_WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
+NESTED = ("object", "objects", "ints", "nums", "strs", "people")
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a base tool."""
+
+    key: str
+    spec: Mapping[str, Any]
+    """Slot specification: "t" and what the type takes."""
+    noun: str
+    noun_zh: str
+    names: tuple[str, ...]
+    required: bool
+    phrases_en: tuple[str, ...]
+    """How the value enters a request ("in {}"); empty: as an attribute ("a radius of 5 cm")."""
+    phrases_zh: tuple[str, ...]
+    default: Any = None
+
+    @property
+    def kind(self) -> str:
+        """Slot type."""
+        return str(self.spec["t"])
+
+
+@dataclass(frozen=True, slots=True)
+class BaseTool:
+    """A tool before renaming: the executor's view of it."""
+
+    id: str
+    domain: str
+    act: str
+    """Archetype: get, search, book, create, update, cancel, control, send, compute."""
+    names: tuple[str, ...]
+    heads_en: tuple[str, ...]
+    heads_zh: tuple[str, ...]
+    params: tuple[Param, ...]
+    out: Mapping[str, Any]
+    say: tuple[str, str] | None
+    noun: tuple[str, str]
+    group: str
+    """Look-ups of one entity share a group: near misses of each other."""
+
+    def param(self, key: str) -> Param:
+        """The parameter `key`."""
+        return next(p for p in self.params if p.key == key)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All tools and the pools their values come from."""
+
+    tools: tuple[BaseTool, ...]
+    pools: Mapping[str, tuple[tuple[str, str], ...]]
+
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, sorted."""
+        return tuple(sorted({tool.domain for tool in self.tools}))
+
+
+@lru_cache(maxsize=1)
+def load_catalogue() -> Catalogue:
+    """Read the catalogue. Raises GenerationError naming the tool and key of a bad entry."""
+    shared = _read("params.yaml")
+    pools = {name: tuple(_pair(item) for item in text.split("; ")) for name, text in _read("pools.yaml").items()}
+    tools = [_tool(entry, shared) for entry in _read("tools.yaml")]
+    tools += [_formula(key, entry) for key, entry in _read("formulas.yaml").items()]
+    for entity, entry in _read("entities.yaml").items():
+        tools += [_lookup(entity, entry, attribute, shared) for attribute in entry["a"]]
+    for tool in tools:
+        _check(tool, pools)
+    return Catalogue(tuple(tools), pools)
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _pair(item: str) -> tuple[str, str]:
+    english, _, chinese = item.partition("|")
+    return english, chinese
+
+
+def _param(key: str, shared: Mapping[str, Any], own: Mapping[str, Any], required: bool, where: str) -> Param:
+    entry = dict(own.get(key) or {})
+    if "like" in entry:
+        entry = {**shared[entry.pop("like")], **entry}
+    elif not entry:
+        if key not in shared:
+            raise GenerationError(f"catalogue tool {where}: parameter {key!r} is neither shared nor its own")
+        entry = dict(shared[key])
+    spec = {k: v for k, v in entry.items() if k not in ("n", "z", "names", "default")}
+    if entry["t"] not in ("object", "objects"):
+        spec.pop("en", None), spec.pop("zh", None)
+    phrases_en, phrases_zh = entry.get("en"), entry.get("zh")
+    if entry["t"] in ("object", "objects"):
+        outer = own.get(key) or {}
+        base = shared.get(key, {})
+        spec["en"], spec["zh"] = base.get("en"), base.get("zh")
+        phrases_en, phrases_zh = (outer.get("en"), outer.get("zh")) if "like" in outer else _WHOLE[entry["t"]]
+    return Param(
+        key=key, spec=spec, noun=entry["n"], noun_zh=entry["z"], names=tuple(entry["names"]), required=required,
+        phrases_en=tuple(phrases_en or ()), phrases_zh=tuple(phrases_zh or ()), default=entry.get("default"),
+    )
+
+
+def _tool(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> BaseTool:
+    own = entry.get("own") or {}
+    need = f"{entry.get('need') or ''} {entry.get('need2') or ''}".split()
+    params = [_param(k, shared, own, True, entry["id"]) for k in need]
+    params += [_param(k, shared, own, False, entry["id"]) for k in (entry.get("opt") or "").split()]
+    out = entry.get("out") or _default_out(entry)
+    say = entry.get("say")
+    return BaseTool(
+        id=entry["id"], domain=entry["d"], act=entry["act"], names=tuple(entry.get("names") or (entry["id"],)),
+        heads_en=tuple(entry["en"]), heads_zh=tuple(entry["zh"]), params=tuple(params), out=out,
+        say=(say[0], say[1]) if say else None, noun=tuple(entry.get("noun") or (entry["id"].replace("_", " "), entry["zh"][0])),
+        group=entry["id"],
+    )
+
+
+def _default_out(entry: Mapping[str, Any]) -> dict[str, Any]:
+    act = entry["act"]
+    if act == "search":
+        row = {"name": f"pool {entry['hit']}"}
+        if entry["hit"] in _RATED:
+            row["rating"] = "num 3 5 1"
+        elif entry["hit"] == "airline":
+            row["departs"] = "time 6 21"
+        return {"results": {"list": 3, "of": row}}
+    if act in ("book", "create"):
+        kind = entry.get("kind") or entry["id"].rsplit("_", 1)[-1]
+        return {f"{kind}_id": f"id {kind[:2].upper()} {kind}", "status": "pick confirmed|confirmed"}
+    status = {"cancel": "cancelled", "update": "updated", "control": "done", "send": "sent"}[act]
+    return {"status": f"pick {status}|{status}"}
+
+
+def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
+    params = []
+    for name, text in entry["p"].items():
+        noun, noun_zh, unit, unit_zh, low, high, kind = text.split("|")
+        spec: dict[str, Any] = {"t": "num" if kind == "prob" else kind, "lo": float(low), "hi": float(high)}
+        if kind == "prob":
+            spec["d"] = 2
+        if kind not in ("num", "prob"):
+            spec["lo"], spec["hi"] = int(spec["lo"]), int(spec["hi"])
+        if unit:
+            spec["u"] = f"{unit}|{'' if unit_zh == '-' else unit_zh}"
+            spec["unitname"] = unit.split(";")[-1]
+        if kind == "pct":
+            spec["unitname"] = "percent"
+        names = dict.fromkeys((name, noun.replace(" ", "_").replace("-", "_"), *(() if len(name) < 4 else (f"{name}_value",))))
+        listed = kind in ("ints", "nums")
+        params.append(Param(
+            key=name, spec=spec, noun=noun, noun_zh=noun_zh, names=tuple(names), required=True,
+            phrases_en=("of {}", "for the values {}", "for {}") if listed else (),
+            phrases_zh=("：{}", "，数据为{}") if listed else (),
+        ))
+    noun, noun_zh = entry["n"]
+    unit = f" {entry['r']}" if "r" in entry else ""
+    return BaseTool(
+        id=key, domain=entry["d"], act="compute", names=(f"calculate_{key}", key, f"compute_{key}", f"get_{key}", f"{key}_calculator"),
+        heads_en=(f"calculate the {noun}", f"compute the {noun}", f"work out the {noun}", f"find the {noun}", f"what is the {noun}?"),
+        heads_zh=(f"计算{noun_zh}", f"算一下{noun_zh}", f"求{noun_zh}", f"{noun_zh}是多少？"),
+        params=tuple(params), out={"result": f"= {entry['e']}"},
+        say=(f"The {noun} is {{result}}{unit}.", f"{noun_zh}是{{result}}{unit}。"), noun=(noun, noun_zh), group=key,
+    )
+
+
+def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mapping[str, Any]) -> BaseTool:
+    noun, noun_zh, result = entry["a"][attribute].split("|", 2)
+    key = Param(
+        key=entity, spec={"t": "pool", "pool": entry["pool"]}, noun=entity, noun_zh=entry["zh"],
+        names=(f"{entity}_name", entity, "name"), required=True, phrases_en=("of {}", "for {}"), phrases_zh=("，{}", "：{}"),
+    )
+    extra = (_param(entry["own"], shared, {}, False, entity),) if entry.get("own") else ()
+    name = "{" + entity + "}"
+    short = attribute if attribute.startswith(entity) else f"{entity}_{attribute}"
+    return BaseTool(
+        id=f"lookup_{entity}_{attribute}", domain=entry["d"], act="get",
+        names=(f"get_{short}", f"{short}_lookup", f"find_{attribute}", f"fetch_{short}"),
+        heads_en=(f"get the {noun} of {name}", f"look up the {noun} of {name}", f"find the {noun} of {name}", f"tell me the {noun} of {name}",
+                  f"what is the {noun} of {name}?", f"look up the {noun} of {article(entity)} {entity}"),
+        heads_zh=(f"查一下{name}的{noun_zh}", f"查询{name}的{noun_zh}", f"{name}的{noun_zh}是多少？" if not result.startswith(("pool", "pick")) else f"{name}的{noun_zh}是什么？",
+                  f"告诉我{name}的{noun_zh}", f"查{entry['zh']}的{noun_zh}"),
+        params=(key, *extra), out={attribute: result},
+        say=(f"The {noun} of {name} is {{{attribute}}}.", f"{name}的{noun_zh}是{{{attribute}}}。"),
+        noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"), group=entity,
+    )
+
+
+def article(word: str) -> str:
+    """a or an."""
+    return "an" if word[0] in "aeiou" and not word.startswith("uni") else "a"
+
+
+def _check(tool: BaseTool, pools: Mapping[str, Any]) -> None:
+    for param in tool.params:
+        if param.kind not in SLOT_TYPES:
+            raise GenerationError(f"catalogue tool {tool.id}: {param.key} has unknown slot type {param.kind!r}")
+        if (pool := param.spec.get("pool")) and pool not in pools:
+            raise GenerationError(f"catalogue tool {tool.id}: {param.key} names unknown pool {pool!r}")
+    if not any("{" not in head for head in tool.heads_en) or not any("{" not in head for head in tool.heads_zh):
+        raise GenerationError(f"catalogue tool {tool.id}: each language needs a head without inline slots")

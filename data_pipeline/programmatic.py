@@ -1,0 +1,67 @@
+"""The programmatic teacher: conversations whose truth is known by construction."""
+
+import random
+from dataclasses import replace
+from functools import lru_cache
+
+from data_pipeline.catalogue import load_catalogue
+from data_pipeline.dialogues import Draft, write
+from data_pipeline.scenarios import plan_cells
+from data_pipeline.toolsets import ToolSet, build_tool_set
+from data_pipeline.world import World
+from fcdist.config.seeds import derive_seed
+from fcdist.config.types import GenerateConfig
+from fcdist.errors import ConfigError
+from fcdist.schema.conversation import Conversation, Message
+
+
+class ProgrammaticTeacher:
+    """Writes conversation `index` of a run; a pure function of (configuration, seed, index)."""
+
+    def __init__(self, config: GenerateConfig, seed: int) -> None:
+        """Plan the quotas. Raises ConfigError for unknown categories, languages or domains."""
+        self._config = config
+        self._seed = seed
+        self._catalogue = load_catalogue()
+        known = self._catalogue.domains()
+        if unknown := [d for d in config.held_out_domains if d not in known]:
+            raise ConfigError(f"generate.held_out_domains has unknown {unknown[0]!r}; known: {', '.join(known)}")
+        held_out = config.split == "held_out"
+        self._tools = [t for t in self._catalogue.tools if (t.domain in config.held_out_domains) == held_out]
+        if not self._tools:
+            raise ConfigError(f"generate.split={config.split} leaves no domain; generate.held_out_domains={config.held_out_domains}")
+        self._per_set = max(1, config.conversations_per_tool_set)
+        self._cells = plan_cells(config.num_conversations, config.shares, config.languages, self._per_set, seed)
+        self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
+
+    def conversation(self, index: int, attempt: int = 0) -> Conversation:
+        """Conversation `index`, 0 ≤ index < num_conversations; `attempt` > 0 gives another one of the same kind."""
+        cell = self._cells[index]
+        tool_set = self._tool_set(index // self._per_set)
+        seed = derive_seed(self._seed, "conversation", self._config.split, index, attempt)
+        rng = random.Random(seed)
+        world = World(seed, self._catalogue.pools, cell.language)
+        draft = Draft(tool_set, self._catalogue, cell.language, rng, world, self._tools)
+        if tool_set.system is not None:
+            draft.messages.append(Message("system", tool_set.system))
+        write(cell.category, draft)
+        messages = draft.messages if self._config.thoughts else [replace(m, thought=None) for m in draft.messages]
+        metadata = {
+            "tool_set": tool_set.id,
+            "domain": tool_set.instances[0].base.domain,
+            "domains": sorted({i.base.domain for i in tool_set.instances}),
+            "tools": {i.tool.name: i.base.id for i in tool_set.instances},
+            "parameters": {i.tool.name: {public: key for key, public in i.names.items()} for i in tool_set.instances},
+            "calls": draft.calls,
+            **({"today": tool_set.today.isoformat()} if tool_set.today else {}),
+            **draft.facts,
+        }
+        return Conversation(
+            messages=tuple(messages), tools=tuple(i.tool for i in tool_set.instances), id=f"prog-{self._seed}-{index}",
+            source="programmatic", category=cell.category, language=cell.language, metadata=metadata,
+        )
+
+    def _build_tool_set(self, number: int) -> ToolSet:
+        cells = self._cells[number * self._per_set : (number + 1) * self._per_set]
+        rng = random.Random(derive_seed(self._seed, "tool_set", self._config.split, number))
+        return build_tool_set(f"set-{self._seed}-{number}", cells, self._tools, rng)

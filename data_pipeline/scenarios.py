@@ -1,0 +1,66 @@
+"""Which conversation stands where: exact quotas, and neighbours that can share a tool set."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fcdist.config.seeds import derive_seed
+from fcdist.errors import ConfigError
+
+CATEGORIES = ("single", "negative", "slot_filling", "multi_turn", "nested", "date", "parallel", "follow_up")
+LANGUAGES = ("en", "zh")
+_RUN = 3
+"""Conversations of one category that stand together, so that a set of tools need not serve every category."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a conversation must be."""
+
+    category: str
+    language: str
+
+
+def apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Whole numbers that add up to `total`, by largest remainder."""
+    exact = {key: share * total for key, share in shares.items()}
+    counts = {key: int(value + 1e-9) for key, value in exact.items()}
+    left = total - sum(counts.values())
+    for key in sorted(exact, key=lambda k: (counts[k] - exact[k], k))[:left]:
+        counts[key] += 1
+    return counts
+
+
+def plan_cells(num: int, shares: Mapping[str, float], languages: Mapping[str, float], per_set: int, seed: int) -> list[Cell]:
+    """Category and language of every index; both quotas are exact.
+
+    Raises:
+        ConfigError: an unknown category or language has a share.
+    """
+    for name, known, given in (("shares", CATEGORIES, shares), ("languages", LANGUAGES, languages)):
+        if unknown := [key for key, share in given.items() if share > 0 and key not in known]:
+            raise ConfigError(f"generate.{name} has unknown {unknown[0]!r}; known: {', '.join(known)}")
+    categories = [key for key, count in apportion(shares, num).items() for _ in range(count)]
+    left, done = apportion(languages, num), dict.fromkeys(languages, 0)
+    cells: dict[str, list[str]] = {language: [] for language in languages}
+    for position, category in enumerate(categories):
+        language = max((k for k in left if done[k] < left[k]), key=lambda k: left[k] * (position + 1) / num - done[k])
+        done[language] += 1
+        cells[language].append(category)
+    rng = random.Random(derive_seed(seed, "cells"))
+    ordered = [Cell(category, language) for language in languages for category in _in_runs(cells[language], rng)]
+    blocks = [ordered[i : i + per_set] for i in range(0, num, per_set)]
+    tail = [blocks.pop()] if blocks and len(blocks[-1]) < per_set else []
+    rng.shuffle(blocks)
+    for block in blocks:
+        rng.shuffle(block)
+    return [cell for block in blocks + tail for cell in block]
+
+
+def _in_runs(categories: list[str], rng: random.Random) -> list[str]:
+    runs: list[list[str]] = []
+    for category in dict.fromkeys(categories):
+        count = categories.count(category)
+        runs += [[category] * min(_RUN, count - i) for i in range(0, count, _RUN)]
+    rng.shuffle(runs)
+    return [category for run in runs for category in run]
