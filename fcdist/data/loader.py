@@ -1,0 +1,169 @@
+"""The resumable loader: a plan, a cursor of four plain values, and the next step built ahead in a thread."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fcdist.config.types import BatchConfig, Config
+from fcdist.data.batch import StepBatches
+from fcdist.data.collating import collate
+from fcdist.data.planning import GlobalBatch, divide, plan_epoch
+from fcdist.data.store import TokenStore
+from fcdist.errors import CheckpointError, DataError
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Position in the data, identical on every rank; the whole of what a checkpoint stores."""
+
+    fingerprint: str
+    """Of the store and of the settings that decide the plan."""
+    seed: int
+    epoch: int = 0
+    packs_done: int = 0
+    """Packs consumed this epoch by all ranks together, so any world size can resume."""
+
+
+def plan_fingerprint(store: TokenStore, batch: BatchConfig) -> str:
+    """Digest of all that decides which packs make which step; the world size and micro-batch size do not."""
+    text = f"{store.fingerprint}/{batch.seq_len}/{batch.global_batch_size}/{batch.num_buckets}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class PackLoader:
+    """Batches of one data-parallel rank, step by step, over the epochs of the run.
+
+    Args:
+        store: training split.
+        cfg: `batch`, `train.epochs`, `train.max_steps` and `seed` count.
+        dp_rank: this rank.
+        dp_world_size: all ranks; any number may continue a run.
+
+    Raises:
+        ConfigError: the world size does not fit the batch.
+        DataError: the store is empty or an example exceeds batch.seq_len.
+    """
+
+    def __init__(self, store: TokenStore, cfg: Config, dp_rank: int = 0, dp_world_size: int = 1) -> None:
+        cfg.batch.accumulation_steps(dp_world_size)
+        self._store = store
+        self._batch = cfg.batch
+        self._epochs, self._max_steps = cfg.train.epochs, cfg.train.max_steps
+        self._rank, self._world_size = dp_rank, dp_world_size
+        self._lengths: list[int] = np.asarray(store.lengths).tolist()
+        self.cursor = Cursor(plan_fingerprint(store, cfg.batch), cfg.seed)
+        self._plan = lru_cache(maxsize=2)(lambda epoch: plan_epoch(store, cfg.batch, cfg.seed, epoch))
+        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fcdist-loader")
+        self._pending: tuple[tuple[int, int], Future[StepBatches]] | None = None
+        self.num_steps: int = self._max_steps or sum(len(self._plan(epoch)) for epoch in range(self._epochs))
+        """Optimizer steps of the whole run."""
+
+    @property
+    def epoch_progress(self) -> float:
+        """Epochs done, with the fraction of the current one."""
+        plan = self._plan(self.cursor.epoch)
+        return self.cursor.epoch + self.cursor.packs_done / (len(plan) * self._batch.global_batch_size)
+
+    def next_step(self) -> StepBatches:
+        """This rank's batches of the next step; the cursor moves past it.
+
+        Raises:
+            DataError: all epochs are done and train.max_steps does not ask for more.
+        """
+        position = (self.cursor.epoch, self.cursor.packs_done // self._batch.global_batch_size)
+        if not self._max_steps and position[0] >= self._epochs:
+            raise DataError(f"all {self._epochs} epochs are done ({self.num_steps} steps); no step is left")
+        if self._pending is not None and self._pending[0] == position:
+            step = self._pending[1].result()
+        else:
+            step = self._build(*position)
+        following = self._after(*position)
+        self.cursor.epoch, self.cursor.packs_done = following[0], following[1] * self._batch.global_batch_size
+        self._pending = None
+        if self._max_steps or following[0] < self._epochs:
+            self._pending = (following, self._ahead.submit(self._build, *following))
+        return step
+
+    def state_dict(self) -> dict[str, Any]:
+        """The cursor as plain values."""
+        return asdict(self.cursor)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` stood.
+
+        Raises:
+            CheckpointError: it belongs to other data, other batch settings or another seed.
+        """
+        try:
+            cursor = Cursor(**state)
+        except TypeError as error:
+            raise CheckpointError(f"the data cursor of the checkpoint cannot be read ({error}): {state}") from None
+        if cursor.fingerprint != self.cursor.fingerprint:
+            raise CheckpointError(
+                f"the checkpoint was trained on other data or batch settings: fingerprint {cursor.fingerprint}, this "
+                f"run has {self.cursor.fingerprint}. Resume with the same token store, batch.seq_len, "
+                "batch.global_batch_size and batch.num_buckets, or start a new run folder"
+            )
+        if cursor.seed != self.cursor.seed:
+            raise CheckpointError(
+                f"the checkpoint was trained with seed={cursor.seed}, this run has {self.cursor.seed}"
+            )
+        self.cursor = cursor
+
+    def global_batch(self) -> GlobalBatch:
+        """The packs that `next_step` will give to all ranks together."""
+        return self._plan(self.cursor.epoch)[self.cursor.packs_done // self._batch.global_batch_size]
+
+    def _after(self, epoch: int, step: int) -> tuple[int, int]:
+        return (epoch, step + 1) if step + 1 < len(self._plan(epoch)) else (epoch + 1, 0)
+
+    def _build(self, epoch: int, step: int) -> StepBatches:
+        return _step_batches(
+            self._store, self._plan(epoch)[step], self._lengths, self._batch, self._rank, self._world_size
+        )
+
+
+def _step_batches(
+    store: TokenStore, step: GlobalBatch, lengths: list[int], batch: BatchConfig, rank: int, world_size: int
+) -> StepBatches:
+    share = divide(step, lengths, batch.micro_batch_size, world_size)[rank]
+    return StepBatches(
+        batches=tuple(collate(store, packs) for packs in share),
+        num_targets=float(step.num_targets),
+        num_tokens=step.num_tokens,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Index of some rows of a store."""
+
+    lengths: np.ndarray
+    num_targets: np.ndarray
+
+
+def evaluation_steps(
+    store: TokenStore, batch: BatchConfig, dp_rank: int = 0, dp_world_size: int = 1, rows: np.ndarray | None = None
+) -> Iterator[StepBatches]:
+    """Every example once, in a fixed order, for a loss without training.
+
+    Args:
+        store: usually the validation split; an empty choice yields nothing.
+        batch: as for training.
+        dp_rank: this rank; every rank gets the same number of batches.
+        dp_world_size: all ranks.
+        rows: [n] rows to take (for example `np.flatnonzero(store.is_general)`); default: all.
+    """
+    chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
+    if not len(chosen):
+        return
+    lengths: list[int] = np.asarray(store.lengths).tolist()
+    for step in plan_epoch(_Rows(store.lengths[chosen], store.num_targets[chosen]), batch, seed=0, epoch=0):
+        packs = tuple(tuple(int(chosen[i]) for i in pack) for pack in step.packs)
+        actual = GlobalBatch(packs, step.num_targets, step.num_tokens)
+        yield _step_batches(store, actual, lengths, batch, dp_rank, dp_world_size)

@@ -1,0 +1,78 @@
+"""The facts of a token store as tables and lines in the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fcdist.data.statistics import GROUP_CAP
+
+
+def print_report(console: Console, report: dict[str, Any], sources: Sequence[str], seq_len: int) -> None:
+    """Print the report of a store.
+
+    Args:
+        console: where to.
+        report: from `describe_store`, with `packing` from `describe_packing`.
+        sources: names in config order; one without an example is shown too.
+        seq_len: tokens of a pack.
+    """
+    table = Table(title="token store", title_justify="left")
+    for heading in ("", "train examples", "tokens", "targets", "targets %", "validation", "dropped"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    dropped = {name: sum(reasons.values()) for name, reasons in report["dropped"].items()}
+    for kind in ("sources", "categories"):
+        train, validation = report["train"][kind], report["validation"][kind]
+        names = list(sources) if kind == "sources" else sorted({*train, *validation})
+        for name in names:
+            _add_row(table, name, train.get(name, {}), validation.get(name, {}), dropped.get(name, 0), kind)
+        table.add_section()
+    _add_row(table, "all", report["train"], report["validation"], sum(dropped.values()), "sources")
+    console.print(table)
+    for name, reasons in report["dropped"].items():
+        console.print(
+            f"dropped of {name}: " + ", ".join(f"{r} {n}" for r, n in sorted(reasons.items())), soft_wrap=True
+        )
+    mixed = report["mix"]
+    achieved = "no function-call data" if mixed["achieved"] is None else f"{mixed['achieved']:.4f}"
+    asked = f"{mixed['asked']:g}" if mixed["asked"] else "as it is"
+    console.print(
+        f"general : function-call by {mixed['unit']}: asked {asked}, came out {achieved} "
+        f"({mixed['general']:,} : {mixed['function_call']:,}; {mixed['left_out']:,} examples left out)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    lengths = ", ".join(f"p{p} {n:,}" for p, n in report["train"]["length_percentiles"].items())
+    console.print(f"tokens of an example: {lengths} (batch.seq_len {seq_len:,})", highlight=False, soft_wrap=True)
+    print_packing(console, report["packing"])
+    prefixes = report["prefixes"]
+    console.print(
+        f"prefix groups: {prefixes['groups']:,}, the largest of {prefixes['largest']:,}; sharing prefixes would save "
+        f"a factor {prefixes['reuse_factor']:.2f} ({prefixes[f'reuse_factor_cap_{GROUP_CAP}']:.2f} in groups of "
+        f"at most {GROUP_CAP})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_packing(console: Console, packing: dict[str, Any]) -> None:
+    """Print one line about the plan of an epoch."""
+    console.print(
+        f"one epoch: {packing['num_packs']:,} packs in {packing['num_steps']:,} steps, fill {packing['fill']:.1%}, "
+        f"waiting for the slowest rank {packing['imbalance']:.1%}, "
+        f"{packing['empty_packs']} empty packs in the last step",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _add_row(
+    table: Table, name: str, train: dict[str, Any], validation: dict[str, Any], dropped: int, kind: str
+) -> None:
+    tokens, targets = train.get("tokens", 0), train.get("targets", 0)
+    share = f"{targets / tokens:.1%}" if tokens else ""
+    counts = [f"{n:,}" for n in (train.get("examples", 0), tokens, targets)]
+    table.add_row(
+        name, *counts, share, f"{validation.get('examples', 0):,}", f"{dropped:,}" if kind == "sources" else ""
+    )

@@ -1,0 +1,59 @@
+"""`fcdist show`: a pack in the terminal, with roles, positions and the loss mask in colour."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fcdist.config.entry import entry
+from fcdist.config.run_folder import store_dir
+from fcdist.config.types import Config
+from fcdist.data.painting import paint_example, paint_heading, paint_legend
+from fcdist.data.planning import plan_epoch
+from fcdist.data.store import TokenStore, open_store
+from fcdist.errors import DataError
+from fcdist.model.weights import load_tokenizer
+
+
+def show(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
+    """Print a pack of an epoch, or one example."""
+    store = open_store(store_dir(cfg), "validation" if arguments.validation else "train")
+    rows = [arguments.example] if arguments.example is not None else _pack(store, cfg, arguments)
+    if rows and not 0 <= rows[0] < len(store):
+        raise DataError(f"--example {rows[0]}: the {store.split} split has examples 0 to {len(store) - 1}")
+    console = Console()
+    colour = console.is_terminal and not console.no_color
+    tokenizer = load_tokenizer(cfg.model)
+    console.print(paint_legend(colour), soft_wrap=True)
+    start = 0
+    for row in rows:
+        console.print(paint_heading(store, row, start), soft_wrap=True)
+        console.print(paint_example(store, row, tokenizer, colour), soft_wrap=True)
+        start += int(store.lengths[row])
+    free = "" if arguments.example is not None else f"; {cfg.batch.seq_len - start} of {cfg.batch.seq_len} free"
+    console.print(f"{len(rows)} example(s), {start} tokens{free}", highlight=False, soft_wrap=True)
+
+
+def _pack(store: TokenStore, cfg: Config, arguments: argparse.Namespace) -> list[int]:
+    plan = plan_epoch(store, cfg.batch, cfg.seed, arguments.epoch)
+    packs = [pack for step in plan for pack in step.packs if pack]
+    if not 0 <= arguments.pack < len(packs):
+        raise DataError(f"--pack {arguments.pack}: epoch {arguments.epoch} has packs 0 to {len(packs) - 1}")
+    return list(packs[arguments.pack])
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pack", type=int, default=0, help="number of the pack in training order (0)")
+    parser.add_argument("--epoch", type=int, default=0, help="epoch of the pack, from 0")
+    parser.add_argument("--example", type=int, help="show this row of the store instead of a pack")
+    parser.add_argument("--validation", action="store_true", help="look into the validation split")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line. Returns the exit code."""
+    return entry("fcdist show", show, argv, _add_arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

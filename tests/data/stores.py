@@ -1,0 +1,92 @@
+"""Small sources, runs and stores for the tests of the data room."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcdist.config.types import BatchConfig, Config, DataConfig, ModelConfig, SourceConfig
+from fcdist.data.tokenizing import Example
+from fcdist.model.debug import debug_tokenizer
+from fcdist.protocols.protocol import load_protocol
+from fcdist.protocols.rendering import Renderer
+from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+
+
+def weather(unit: str = "city") -> Tool:
+    schema = {"type": "object", "properties": {unit: {"type": "string"}}, "required": [unit]}
+    return Tool(f"weather_by_{unit}", f"Weather of a {unit}", schema)
+
+
+def tool_conversation(i: int, tool: Tool | None = None) -> Conversation:
+    tool = tool or weather()
+    unit = next(iter(tool.parameters["properties"]))
+    call = ToolCall("call_0", tool.name, json.dumps({unit: f"Ort {i}"}))
+    messages = (
+        Message("user", f"Weather in Ort {i}?"),
+        Message("assistant", thought=f"Ask for {i}.", tool_calls=(call,)),
+        Message("tool", json.dumps({"degrees": i}), tool_call_id="call_0"),
+        Message("assistant", f"{i} degrees" + " indeed" * (i % 5)),
+    )
+    return Conversation(messages, (tool,), id=f"tool-{i}", category="single")
+
+
+def chat(i: int) -> Conversation:
+    return Conversation((Message("user", f"你好 {i}"), Message("assistant", "好" * (1 + i % 7))), id=f"chat-{i}")
+
+
+def write_jsonl(path: Path, conversations: Sequence[Conversation]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(c.to_wire(), ensure_ascii=False) + "\n" for c in conversations)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def small_config(folder: Path, num_calls: int = 12, num_chats: int = 30, **data: Any) -> Config:
+    """A run on two sources, with the debug tokenizer."""
+    calls = write_jsonl(
+        folder / "calls.jsonl", [tool_conversation(i, weather("c" * (1 + i % 3))) for i in range(num_calls)]
+    )
+    chats = write_jsonl(folder / "chats.jsonl", [chat(i) for i in range(num_chats)])
+    sources = {"calls": SourceConfig(path=str(calls)), "chats": SourceConfig(path=str(chats), role="general")}
+    return Config(
+        run_dir=str(folder / "run"),
+        seed=7,
+        model=ModelConfig(path="debug"),
+        data=DataConfig(**({"sources": sources} | data)),
+        batch=BatchConfig(seq_len=2048, global_batch_size=4),
+    )
+
+
+def with_data(cfg: Config, **data: Any) -> Config:
+    return replace(cfg, data=replace(cfg.data, **data))
+
+
+def small_renderer(protocol: str = "text") -> Renderer:
+    return Renderer(debug_tokenizer(), load_protocol(protocol))
+
+
+@dataclass(frozen=True)
+class Index:
+    """What planning needs of a store, in memory; examples are made up from their row and length."""
+
+    lengths: np.ndarray
+    num_targets: np.ndarray
+    fingerprint: str = "f"
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def example(self, row: int) -> Example:
+        length = int(self.lengths[row])
+        kinds = np.zeros(length, dtype=np.int8)
+        kinds[length - int(self.num_targets[row]) :] = 2
+        return Example(np.arange(length, dtype=np.int32) + 1000 * row, kinds)
+
+
+def index_of(lengths: Sequence[int]) -> Index:
+    sizes = np.array(lengths, dtype=np.int32)
+    return Index(sizes, np.maximum(1, sizes // 3))

@@ -1,0 +1,113 @@
+"""The entry points prepare, show and preflight: what they print, and how they refuse."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stores import chat, small_config, tool_conversation, with_data, write_jsonl
+
+from fcdist import preflight, prepare, show
+from fcdist.config.run_folder import write_config
+
+
+@pytest.fixture(autouse=True)
+def plain_output(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+def start(cfg):
+    """Freeze a run; return the arguments of a worker."""
+    write_config(cfg, Path(cfg.run_dir))
+    return [cfg.run_dir]
+
+
+def run(module, argv, capsys):
+    code = module.main(argv)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_prepare_prints_and_writes_the_facts(tmp_path, capsys):
+    cfg = small_config(tmp_path, validation_fraction=0.1)
+    broken = tool_conversation(50).to_wire() | {"tools": []}
+    with (tmp_path / "calls.jsonl").open("a") as file:
+        file.write(json.dumps(broken) + "\n")
+    sources = {name: replace(source, on_error="drop") for name, source in cfg.data.sources.items()}
+    code, out, _ = run(prepare, start(with_data(cfg, sources=sources)), capsys)
+    assert code == 0
+    assert "dropped of calls: unknown_tool 1" in out and "asked 2, came out 2.0000 (22 : 11;" in out
+    report = json.loads((tmp_path / "run/store/report.json").read_text())
+    assert report["train"]["sources"]["chats"]["examples"] == 22
+    assert report["train"]["categories"].keys() == {"general", "single"}
+    assert report["validation"]["examples"] == 4
+    assert report["dropped"] == {"calls": {"unknown_tool": 1}}
+    assert report["packing"]["num_steps"] >= 1 and 0 < report["packing"]["fill"] <= 1
+    assert report["prefixes"]["groups"] == 4 and report["prefixes"]["reuse_factor"] > 1
+    code, out, _ = run(prepare, start(with_data(cfg, sources=sources)), capsys)
+    assert code == 0 and "reused, nothing changed" in out
+
+
+def test_show_marks_targets_and_counts_the_pack(tmp_path, capsys):
+    argv = start(small_config(tmp_path))
+    assert prepare.main(argv) == 0
+    capsys.readouterr()
+    code, out, _ = run(show, [*argv, "--pack", "0"], capsys)
+    assert code == 0 and "\x1b" not in out and "of 2048 free" in out and "positions 0-" in out
+    code, out, _ = run(show, [*argv, "--example", "0"], capsys)
+    for mark in ("⟦thought:", "⟦call:<function_call>", "⟦answer:0 degrees", "⟦end:<|im_end|>⟧"):
+        assert mark in out
+    assert "⟦context" not in out and "user assistant tool assistant" in out
+    for wrong in (["--pack", "999"], ["--example", "999"]):
+        code, _, err = run(show, [*argv, *wrong], capsys)
+        assert code == 2 and f"{wrong[0]} 999" in err
+
+
+def test_show_paints_in_colour_on_a_terminal(tmp_path, capsys, monkeypatch):
+    argv = start(small_config(tmp_path))
+    assert prepare.main(argv) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    code, out, _ = run(show, [*argv, "--example", "0"], capsys)
+    assert code == 0 and "⟦" not in out and "\x1b[30;42m" in out  # calls: black on green
+
+
+def test_preflight_before_and_after_prepare(tmp_path, capsys):
+    cfg = small_config(tmp_path)
+    argv = start(cfg)
+    code, out, _ = run(preflight, argv, capsys)
+    assert code == 0 and "no store yet" in out and "one epoch:" in out and "⟦call:" in out
+    assert not (tmp_path / "run/store").exists()
+    assert prepare.main(argv) == 0
+    code, out, _ = run(preflight, argv, capsys)
+    assert code == 0 and "whole and up to date" in out and "⟦end:" in out
+    write_jsonl(tmp_path / "chats.jsonl", [chat(i) for i in range(40)])
+    code, _, err = run(preflight, argv, capsys)
+    assert code == 2 and err.startswith("error: ") and "stale token store" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c: replace(c, launch=replace(c.launch, nproc_per_node=3)),
+            "batch.global_batch_size=4 is not a multiple",
+        ),
+        (lambda c: replace(c, data=replace(c.data, sources={})), "no token store"),
+        (lambda c: replace(c, protocol=replace(c.protocol, name="nonesuch")), "nonesuch"),
+        (lambda c: replace(c, batch=replace(c.batch, seq_len=8)), "batch.seq_len is 8"),
+    ],
+)
+def test_preflight_refuses_with_the_reason(tmp_path, capsys, change, message):
+    code, _, err = run(preflight, start(change(small_config(tmp_path))), capsys)
+    assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_prepare_names_a_missing_source(tmp_path, capsys):
+    cfg = small_config(tmp_path)
+    (tmp_path / "calls.jsonl").unlink()
+    code, _, err = run(prepare, start(cfg), capsys)
+    assert code == 2 and "calls.jsonl: no such file or folder" in err
