@@ -155,8 +155,9 @@ def _prepare_environment(rank: int, world_size: int, device: torch.device) -> No
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
     os.environ.setdefault("WORLD_SIZE", str(world_size))
     if device.type == "cpu":
-        # A shared-memory back end for inference only, compiled on the spot (28 s, and it crashes without ninja).
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # A shared-memory back end for inference only, compiled on the spot (28 s, and it crashes without ninja). Asking
+        # deepspeed.ops for its table of ops would probe each with a compiler; only that back end reads the table.
+        vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(
             dist_backend="gloo" if device.type == "cpu" else "nccl",

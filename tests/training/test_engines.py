@@ -1,5 +1,7 @@
 """Laws of the step: how it is split over ranks and micro-steps changes nothing, and every engine computes the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from training.ranks import run_ranks
@@ -73,13 +75,21 @@ def test_zero_in_bf16_follows_plain_torch_in_bf16(stage, tmp_path):
 
 
 def test_offloaded_optimizer_equals_plain_torch(tmp_path):
-    from dataclasses import replace
-
     cfg = tiny_config("deepspeed", 2, "lora")
     cfg = replace(cfg, zero=replace(cfg.zero, offload_optimizer=True))
     (_, alone), *_ = run_ranks(train_steps, 1, tmp_path, tiny_config(mode="lora"))
     (_, split), _ = run_ranks(train_steps, 2, tmp_path, cfg)
     torch.testing.assert_close(split, alone, rtol=5e-6, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["local", "deepspeed"])
+def test_without_clipping_the_norm_is_still_measured(engine, tmp_path):
+    clipped = tiny_config(engine)
+    free = replace(clipped, optim=replace(clipped.optim, max_grad_norm=0.0))
+    (weights, history), *_ = run_ranks(train_steps, 2, tmp_path, free)
+    (other_weights, other_history), *_ = run_ranks(train_steps, 2, tmp_path, clipped)
+    assert history[0] == pytest.approx(other_history[0], rel=1e-6) and history[0][1] > 0.5
+    assert max_difference(weights, other_weights) > 1e-5
 
 
 def test_bf16_masters_keep_updates_that_bf16_would_lose(tmp_path):
@@ -90,7 +100,7 @@ def test_bf16_masters_keep_updates_that_bf16_would_lose(tmp_path):
     for _ in range(4):
         train_step(engine, loader.next_step(), 1e-6)
     weights = dict(engine.model.named_parameters())
-    moved = max(float((m - before[n]).abs().max()) for n, m in engine._masters.items())
+    moved = max(float((m.detach() - before[n]).abs().max()) for n, m in engine._masters.items())
     assert 1e-6 < moved < 1e-5
     assert all(weight.dtype == torch.bfloat16 for weight in weights.values())
     assert all(torch.equal(weights[n], m.to(torch.bfloat16)) for n, m in engine._masters.items())

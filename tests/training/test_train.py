@@ -1,0 +1,266 @@
+"""`python -m fcdist.train` from a token store to a checkpoint, alone and under torchrun."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from training.ranks import run_ranks
+
+from fcdist.config.run_folder import write_config
+from fcdist.config.types import (
+    BatchConfig,
+    Config,
+    DataConfig,
+    LoggerConfig,
+    ModelConfig,
+    OptimConfig,
+    SourceConfig,
+    TrainConfig,
+    TuningConfig,
+    ZeroConfig,
+)
+from fcdist.data.store import build_store
+from fcdist.model.debug import debug_tokenizer
+from fcdist.protocols.protocol import load_protocol
+from fcdist.protocols.rendering import Renderer
+from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+from fcdist.train import main
+from fcdist.training.checkpoint import newest_checkpoint
+from fcdist.training.stopping import REQUEUE, RESUME, STOP
+
+TOOL = Tool("get_time", "Time in a city", {"type": "object", "properties": {"city": {"type": "string"}}})
+
+
+def calling(i: int) -> Conversation:
+    call = ToolCall("call_0", TOOL.name, json.dumps({"city": f"City {i}"}))
+    asked = Message("user", f"What time is it in City {i}?")
+    return Conversation((asked, Message("assistant", thought="Look it up.", tool_calls=(call,))), (TOOL,))
+
+
+def chatting(i: int) -> Conversation:
+    return Conversation((Message("user", f"Count to {i}"), Message("assistant", " ".join(map(str, range(i))))))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Config:
+    """A run folder with a store of 24 training examples, ready to train four steps."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name, make in (("calls", calling), ("chats", chatting)):
+        text = "".join(json.dumps(make(i).to_wire()) + "\n" for i in range(1, 16))
+        (folder / f"{name}.jsonl").write_text(text)
+    cfg = Config(
+        run_dir=str(folder / "run"),
+        seed=5,
+        model=ModelConfig(path="debug"),
+        data=DataConfig(
+            sources={
+                "calls": SourceConfig(path=str(folder / "calls.jsonl")),
+                "chats": SourceConfig(path=str(folder / "chats.jsonl"), role="general"),
+            },
+            general_ratio=1.0,
+            validation_fraction=0.2,
+            store_dir=str(folder / "store"),
+        ),
+        batch=BatchConfig(seq_len=1024, global_batch_size=4, num_buckets=1),
+        tuning=TuningConfig(r=4, dropout=0.1),
+        optim=OptimConfig(lr=1e-2),
+        zero=ZeroConfig(engine="local"),
+        train=TrainConfig(max_steps=4, timeout_s=60, eval_every=2),
+        logger=LoggerConfig(tensorboard=False),
+    )
+    build_store(cfg, Renderer(debug_tokenizer(), load_protocol("text")))
+    return cfg
+
+
+def freeze(cfg: Config, folder: Path) -> Path:
+    write_config(replace(cfg, run_dir=str(folder)), folder)
+    return folder
+
+
+def records(run_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "log" / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run_dir: Path) -> list[tuple]:
+    keys = ("step", "loss", "grad_norm", "lr", "validation/loss")
+    return [tuple(record.get(key) for key in keys) for record in records(run_dir)]
+
+
+def alone(run_dir: Path, signal_at: int = 0) -> int:
+    """`main` in a forked process without torchrun's variables; optionally signalled during a step."""
+    dist.destroy_process_group()
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        del os.environ[name]
+    if signal_at:
+        import fcdist.training.loop as loop
+
+        original = loop.learning_rate
+
+        def learning_rate(cfg, step, num_steps):
+            if step == signal_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(cfg, step, num_steps)
+
+        loop.learning_rate = learning_rate
+    code = main([str(run_dir)])
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    return code
+
+
+@pytest.mark.parametrize("engine", ["local", "deepspeed"])
+def test_one_process_trains_stops_on_a_signal_and_goes_on_exactly(engine, prepared, tmp_path):
+    cfg = replace(prepared, zero=ZeroConfig(engine=engine, stage=2, bucket_size=100_000))
+    whole, parts = freeze(cfg, tmp_path / "whole"), freeze(cfg, tmp_path / "parts")
+    assert run_ranks(alone, 1, tmp_path, whole) == [0]
+    assert run_ranks(alone, 1, tmp_path, parts, 3) == [REQUEUE]
+    assert (parts / RESUME).read_text() == "3\n"
+    assert [record["step"] for record in records(parts)] == [1, 2, 2, 3]
+    assert run_ranks(alone, 1, tmp_path, parts) == [0]
+    assert not (parts / RESUME).exists()
+    assert losses(parts) == losses(whole)
+    steps = [(record["step"], "validation/loss" in record) for record in records(whole)]
+    assert steps == [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True)]
+    validation = [record for record in records(whole) if "validation/loss" in record]
+    assert set(validation[0]) == {"step", "validation/loss", "validation/loss/general", "validation/loss/function_call"}
+    assert validation[1]["validation/loss"] < validation[0]["validation/loss"]
+    kinds = {key for record in records(whole) for key in record if key.startswith("loss/")}
+    assert kinds == {"loss/thought", "loss/call", "loss/answer", "loss/end"}
+
+
+def test_the_checkpoint_is_what_evaluation_loads(prepared, tmp_path):
+    from fcdist.model.tuned import load_adapted
+
+    run_dir = freeze(replace(prepared, train=replace(prepared.train, max_steps=2)), tmp_path / "run")
+    assert run_ranks(alone, 1, tmp_path, run_dir) == [0]
+    model = load_adapted(prepared, newest_checkpoint(run_dir / "checkpoints"))
+    moved = [float(p.detach().abs().max()) for name, p in model.named_parameters() if "lora_B" in name]
+    assert moved and all(value > 0 for value in moved)
+
+
+def together(run_dir: Path, port: int) -> int:
+    """`main` on forked ranks with torchrun's variables."""
+    dist.destroy_process_group()
+    os.environ.update(MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
+    code = main([str(run_dir)])
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    return code
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def torchrun(run_dir: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [*command, "-m", "fcdist.train", str(run_dir)], env=env, cwd=root, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_two_ranks_stop_by_file_and_continue_under_torchrun(prepared, tmp_path):
+    cfg = replace(prepared, zero=ZeroConfig(stage=2, engine="deepspeed", bucket_size=100_000))
+    run_dir = freeze(cfg, tmp_path / "run")
+    (run_dir / STOP).touch()
+    assert run_ranks(together, 2, tmp_path, run_dir, free_port()) == [REQUEUE, REQUEUE]
+    assert (run_dir / RESUME).exists() and not (run_dir / STOP).exists()
+    assert newest_checkpoint(run_dir / "checkpoints").name == "step-000001"
+    finished = torchrun(run_dir)
+    assert finished.returncode == 0, finished.stderr
+    assert [r["step"] for r in records(run_dir) if "loss" in r] == [1, 2, 3, 4]
+    assert newest_checkpoint(run_dir / "checkpoints").name == "step-000004"
+    assert "step 4/4" in finished.stderr and "deepspeed_shm_comm" not in finished.stderr
+
+
+def test_two_ranks_train_as_one_does(prepared, tmp_path):
+    cfg = replace(
+        prepared, tuning=replace(prepared.tuning, dropout=0.0), train=TrainConfig(max_steps=3, precision="fp32")
+    )
+    one, two = freeze(cfg, tmp_path / "one"), freeze(cfg, tmp_path / "two")
+    assert run_ranks(alone, 1, tmp_path, one) == [0]
+    assert run_ranks(together, 2, tmp_path, two, free_port()) == [0, 0]
+    for a, b in zip(records(one), records(two), strict=True):
+        for key in a.keys() & {"step", "epoch", "lr", "loss", "loss/call", "grad_norm", "num_targets", "tokens"}:
+            assert a[key] == pytest.approx(b[key], rel=1e-5), key
+        assert a.get("validation/loss") == (b.get("validation/loss") and pytest.approx(b["validation/loss"], rel=1e-5))
+
+
+def refused(cfg: Config, folder: Path, capsys, monkeypatch) -> str:
+    """stderr of a run that must end before the model is loaded."""
+
+    def load_model(*args, **kwargs):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("fcdist.train.load_model", load_model)
+    assert main([str(freeze(cfg, folder))]) == 2
+    assert not dist.is_initialized()
+    return capsys.readouterr().err
+
+
+def test_a_world_size_that_does_not_fit_is_refused_first(prepared, tmp_path, capsys, monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    message = refused(prepared, tmp_path / "run", capsys, monkeypatch)
+    assert message.startswith("error: batch.global_batch_size=4 is not a multiple of") and "Nearest above: 6" in message
+
+
+def test_a_missing_store_is_refused_before_the_model_is_loaded(prepared, tmp_path, capsys, monkeypatch):
+    cfg = replace(prepared, data=replace(prepared.data, store_dir=str(tmp_path / "nothing")))
+    assert "fcdist prepare" in refused(cfg, tmp_path / "run", capsys, monkeypatch)
+
+
+def test_a_store_of_another_protocol_is_refused_before_the_model_is_loaded(prepared, tmp_path, capsys, monkeypatch):
+    cfg = replace(prepared, protocol=replace(prepared.protocol, name="tagged"))
+    assert "stale token store" in refused(cfg, tmp_path / "run", capsys, monkeypatch)
+
+
+def test_a_foreign_checkpoint_is_refused_before_the_model_is_loaded(prepared, tmp_path, capsys, monkeypatch):
+    run_dir = freeze(replace(prepared, train=replace(prepared.train, max_steps=1)), tmp_path / "run")
+    assert run_ranks(alone, 1, tmp_path, run_dir) == [0]
+    cfg = replace(prepared, optim=replace(prepared.optim, lr=5e-3))
+    assert "optim.lr: 0.01 → 0.005" in refused(cfg, run_dir, capsys, monkeypatch)
+
+
+def test_incomplete_rank_variables_are_refused(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "start with torchrun" in refused(prepared, tmp_path / "run", capsys, monkeypatch)
+
+
+def test_activation_checkpointing_changes_no_number(prepared, tmp_path):
+    train = replace(prepared.train, max_steps=2, precision="fp32")
+    plain = freeze(replace(prepared, train=train), tmp_path / "plain")
+    recomputed = freeze(replace(prepared, train=replace(train, activation_checkpointing=True)), tmp_path / "recomputed")
+    assert run_ranks(alone, 1, tmp_path, plain) == run_ranks(alone, 1, tmp_path, recomputed) == [0]
+    assert losses(plain) == losses(recomputed)
+
+
+def hang(timeout_s: float):
+    from fcdist.training.distributed import heartbeat
+
+    heartbeat(timeout_s)
+    torch.ones(1)
+    signal.pause()
+
+
+def test_a_hung_rank_ends_with_a_stack_dump(tmp_path):
+    child = os.fork()
+    if child == 0:
+        with (tmp_path / "stderr").open("w") as file:
+            os.dup2(file.fileno(), 2)
+            sys.stderr = os.fdopen(2, "w")
+            hang(0.2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert "Timeout" in (tmp_path / "stderr").read_text() and "in hang" in (tmp_path / "stderr").read_text()
