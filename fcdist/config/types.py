@@ -116,13 +116,13 @@ class ReplayConfig:
     """0: no limit."""
     batch_size: int = 96
     max_user_tokens: int = 48
-    max_answer_tokens: int = 112
+    max_answer_tokens: int = 96
     """An answer that has not ended by then is dropped, never cut."""
     temperature: float = 0.8
     top_p: float = 0.95
     opening_temperature: float = 1.5
     """Of the first token of a user turn, among its `top_p` likeliest: user turns of one model open alike."""
-    brief_share: float = 0.75
+    brief_share: float = 0.85
     """Share of user turns that ask for a brief answer, which ends soon: most of what small models write does not."""
     second_turn_share: float = 0.1
     """Share of conversations the model is asked to carry on for a second exchange."""

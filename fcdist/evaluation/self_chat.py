@@ -37,17 +37,15 @@ BRIEF_SYSTEM_MESSAGES = (
 
 BRIEF_OPENINGS = (
     "In one sentence,",
-    "Answer in one sentence:",
     "In a single sentence,",
     "In one short sentence,",
     "In fewer than twenty words,",
-    "Give a one-sentence answer:",
     "In just one sentence,",
     "Using one sentence,",
-    "One sentence only:",
-    "Keep it to one sentence:",
     "In ten words or fewer,",
-    "Answer with a short sentence:",
+    "In a sentence,",
+    "In no more than one sentence,",
+    "With one short sentence,",
 )
 """Begin a user turn whose answer ends soon: small models heed a user more than a system message."""
 
