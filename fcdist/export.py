@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -22,13 +23,25 @@ from fcdist.config.types import Config, ModelConfig
 from fcdist.errors import CheckpointError, RenderError
 from fcdist.model.adapters import cast_weights, merge_adapter
 from fcdist.model.tuned import load_adapted
-from fcdist.model.weights import load_tokenizer
+from fcdist.model.weights import load_tokenizer, quiet
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.training.checkpoint import newest_checkpoint
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 ADAPTER, MERGED, ORIGIN = "adapter", "merged", "fcdist.json"
+CARD = """# Tuned for function calling
+
+Base: `{base}`. Written by fcdist from checkpoint `{checkpoint}`.
+
+The tokenizer holds the chat template that trained (protocol `{protocol}`); pass tools to it, greedy decoding, and
+read the answer back:
+
+```python
+prompt = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+message = tokenizer.parse_response(answer, prefix=prompt)
+```
+"""
 
 
 def export(cfg: Config, checkpoint: Path, out_dir: Path) -> list[Path]:
@@ -57,13 +70,18 @@ def export(cfg: Config, checkpoint: Path, out_dir: Path) -> list[Path]:
         tokenizer.save_pretrained(folder)
         origin = {"base": base_name(cfg.model), "protocol": cfg.protocol.name, "checkpoint": checkpoint.name}
         (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        # replaces peft's, which is a form with every field left open
+        (folder / "README.md").write_text(CARD.format(**origin), encoding="utf-8")
 
     if cfg.export.adapter and isinstance(model, PeftModel):
         adapter = model
 
         def write_adapter(folder: Path) -> None:
-            for peft_config in adapter.peft_config.values():
+            settings: dict[str, Any] = dict(adapter.peft_config)
+            for peft_config in settings.values():
                 peft_config.base_model_name_or_path = base_name(cfg.model)
+                peft_config.revision = cfg.model.revision or None
+                peft_config.target_modules = sorted(cfg.tuning.targets)  # a set, in an order that changes
                 peft_config.inference_mode = True
             adapter.save_pretrained(str(folder), save_embedding_layers=False)
             finish(folder)
@@ -112,8 +130,11 @@ def _publish(target: Path, write: Callable[[Path], None]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        write(scratch)
+        with quiet():
+            write(scratch)
         scratch.chmod(0o755)
+        for file in scratch.iterdir():
+            file.chmod(0o644)  # weights are written readable by their owner only
         if target.exists():
             shutil.rmtree(target)
         os.replace(scratch, target)

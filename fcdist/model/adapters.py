@@ -1,5 +1,6 @@
 """Which weights change: LoRA adapters through peft, or all."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def apply_tuning(model: PreTrainedModel, cfg: TuningConfig, seed: int = 0) -> Pr
         model.requires_grad_(True)
         return model
     check_targets(model, cfg.targets)
-    alpha: Any = cfg.alpha  # peft types it int and computes with floats
+    alpha: Any = int(cfg.alpha) if cfg.alpha == int(cfg.alpha) else cfg.alpha  # servers may expect an integer
     lora = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=cfg.r,
@@ -38,7 +39,8 @@ def apply_tuning(model: PreTrainedModel, cfg: TuningConfig, seed: int = 0) -> Pr
         target_modules=list(cfg.targets),
         bias="none",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by a deprecated name
         torch.manual_seed(seed)
         adapted: PeftModel = get_peft_model(model, lora, autocast_adapter_dtype=False)
     return adapted

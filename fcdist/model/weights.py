@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -35,7 +36,7 @@ def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = debug_tokenizer()
     else:
         source = cfg.tokenizer or locate(cfg)
-        with _quiet(), _explain("model.tokenizer" if cfg.tokenizer else "model.path", source):
+        with quiet(), _explain("model.tokenizer" if cfg.tokenizer else "model.path", source):
             tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(cfg))
     _set_chat_template(cfg, tokenizer)
     if tokenizer.pad_token_id is None:
@@ -60,7 +61,7 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
         model: PreTrainedModel = tiny_model(dtype=dtype)
     else:
         source = locate(cfg)
-        with _quiet(), _explain("model.path", source):
+        with quiet(), _explain("model.path", source):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, output_loading_info=True, **_hub_options(cfg)
             )
@@ -91,7 +92,7 @@ def locate(cfg: ModelConfig) -> str:
                 f"model.gguf_file={cfg.gguf_file!r}: no such file in {file.parent}"
                 + (f"; there: {', '.join(there)}" if there else "; download it and point model.path at its folder")
             )
-        with _quiet():
+        with quiet():
             return str(converted_folder(file))
     local = Path(path).expanduser()
     if local.is_dir():
@@ -130,7 +131,7 @@ def _set_chat_template(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no chatter from transformers: two ranks would write over each other."""
     log: Any = transformers_logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -148,7 +149,7 @@ def _quiet() -> Iterator[None]:
 def _explain(key: str, source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         kind = "folder" if Path(source).is_dir() else "hub name (is the hub reachable, is the name right?)"
         raise ModelError(f"{key}: cannot load from the {kind} {source!r}: {first}") from error

@@ -147,6 +147,8 @@ def test_the_adapter_folder_loads_in_peft_on_the_base(tmp_path):
     adapter = tmp_path / "export" / "adapter"
     settings = json.loads((adapter / "adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == "debug" and settings["r"] == 4
+    assert settings["target_modules"] == sorted(cfg.tuning.targets)
+    assert "More Information Needed" not in (adapter / "README.md").read_text()
     loaded = PeftModel.from_pretrained(load_model(cfg.model, torch.float32, "sdpa"), str(adapter))
     torch.testing.assert_close(logits(loaded), logits(load_adapted(cfg, checkpoint)), rtol=1e-6, atol=1e-6)
 

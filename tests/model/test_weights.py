@@ -83,6 +83,13 @@ def test_missing_weights_are_an_error(tmp_path):
         load_model(ModelConfig(path=str(tmp_path)), torch.float32)
 
 
+def test_torn_weights_are_an_error(tmp_path):
+    path = save_checkpoint(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"model\.path: cannot load from the folder"):
+        load_model(ModelConfig(path=str(tmp_path)), torch.float32)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
