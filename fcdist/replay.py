@@ -180,7 +180,7 @@ def body(config: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
     model = load_model(config.model, dtype, attention="sdpa")
     if torch.cuda.is_available():
-        model.cuda()
+        model.to("cuda")  # type: ignore[arg-type]
     writer = ModelWriter(model, tokenizer, shape.stop_token_ids, config.replay)
     found = collect(SelfChat(writer, shape, config.replay, config.seed), config.replay, started, console)
     facts = publish(folder, found, settings, config.generate.shard_size, writer.num_tokens)
