@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,6 @@ _COUNT_EN = re.compile(
     r"|hundred|thousand|million|dozen|half)\b",
     re.IGNORECASE,
 )
-LONGEST_NOTE = 60
-"""Characters of a note in the metadata that still counts as the words of a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +47,28 @@ class Words:
         )
 
 
-def plan_values(conversation: Conversation) -> list[str]:
-    """Texts and numbers in the arguments, results and notes of a conversation, longest first."""
-    values: set[str] = set()
+def plan_values(conversation: Conversation) -> dict[str, list[str]]:
+    """Texts and numbers a rewritten text must carry over, longest first, by kind of text.
+
+    Users are held to arguments and to the words the planner noted for them (`spans` of `metadata.calls`: "two" for 2,
+    a synonym for an enum); thoughts and answers also to the results.
+    """
+    said: set[str] = set()
     for message in conversation.messages:
         for call in message.tool_calls:
-            values |= set(_leaves(json.loads(call.arguments)))
+            said |= set(_leaves(json.loads(call.arguments)))
+    for planned in (conversation.metadata or {}).get("calls", ()):
+        said |= set(_leaves(planned.get("spans", {})))
+    results: set[str] = set()
+    for message in conversation.messages:
         if message.role == "tool" and message.content:
             try:
-                values |= set(_leaves(json.loads(message.content)))
+                results |= set(_leaves(json.loads(message.content)))
             except json.JSONDecodeError:
-                values.add(message.content)
-    # The planner notes which words carry an argument: "two" for 2, a synonym for an enum. They must survive too.
-    said = {message.content for message in conversation.messages}
-    for note in _leaves(dict(conversation.metadata or {})):
-        if len(note) <= LONGEST_NOTE and note not in said:
-            values.add(note)
-    return sorted(values, key=lambda value: (-len(value), value))
+                results.add(message.content)
+    order = {"key": lambda value: (-len(value), value)}
+    everything = sorted(said | results, **order)
+    return {"user": sorted(said, **order), "thought": everything, "answer": everything}
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -81,7 +84,7 @@ def _leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def kept_strings(text: str, values: Sequence[str], words: Words, kind: str) -> list[str]:
+def kept_strings(text: str, values: Mapping[str, Sequence[str]], words: Words, kind: str) -> list[str]:
     """Parts of `text` that its rewritten form must contain, in the order of the text.
 
     Args:
@@ -91,14 +94,14 @@ def kept_strings(text: str, values: Sequence[str], words: Words, kind: str) -> l
         kind: `user`, `thought` or `answer`.
 
     Returns:
-        Distinct strings, none inside another.
+        Distinct strings whose places do not overlap.
     """
     spans: set[tuple[int, int]] = set()
     for pattern in (_TOKEN, _DATE_EN, _DATE_ZH, _COUNT_EN, _COUNT_ZH):
         for match in pattern.finditer(text):
             spans.add((match.start(), match.start() + len(match.group().rstrip(".,:/-"))))
     names = sorted(words.tools | words.parameters) if kind == "thought" else []
-    for value in [*values, *names]:
+    for value in [*values[kind], *names]:
         if (found := _find(text, value)) is not None:
             spans.add((found, found + len(value)))
     # Of overlapping spans the one that starts first, and of those the longest, is locked.
@@ -109,31 +112,31 @@ def kept_strings(text: str, values: Sequence[str], words: Words, kind: str) -> l
             end = stop
             if text[start:stop] not in kept:
                 kept.append(text[start:stop])
-    return [part for part in kept if not any(part != other and part in other for other in kept)]
+    return kept
 
 
-def _find(text: str, value: str) -> int | None:
-    """Where `value` stands in `text` as whole words; between CJK characters any place counts."""
+def _find(text: str, value: str, start: int = 0, exact: bool = True) -> int | None:
+    """Where `value` stands in `text` as whole words, from `start`; between CJK characters any place counts."""
     pattern = re.escape(value)
     if value[0].isascii() and value[0].isalnum():
         pattern = r"(?<![A-Za-z0-9])" + pattern
     if value[-1].isascii() and value[-1].isalnum():
         pattern += r"(?![A-Za-z0-9])"
-    match = re.search(pattern, text)
+    match = re.compile(pattern, 0 if exact else re.IGNORECASE).search(text, start)
     return match.start() if match else None
 
 
 def broken_lock(original: str, new: str, keep: Sequence[str]) -> str | None:
     """Reason why `new` cannot stand for `original`: a value lost, values in another order, a number made up."""
-    places = []
+    end, reordered = 0, False
     for part in keep:
         exact = any(character.isdigit() or character.isupper() for character in part)
-        place = new.find(part) if exact else new.casefold().find(part.casefold())
-        if place < 0:
+        place = _find(new, part, end, exact)
+        if place is None and _find(new, part, 0, exact) is None:
             return "llm_value_changed"
-        places.append(place)
-    # "From Rome to Oslo" and "from Oslo to Rome" keep the same values.
-    if places != sorted(places):
+        reordered |= place is None
+        end = end if place is None else place + len(part)
+    if reordered:  # "from Rome to Oslo" and "from Oslo to Rome" keep the same values
         return "llm_values_reordered"
     known = set(_NUMBER.findall(unicodedata.normalize("NFKC", original)))
     if any(number not in known for number in _NUMBER.findall(unicodedata.normalize("NFKC", new))):

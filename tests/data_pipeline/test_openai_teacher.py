@@ -331,14 +331,25 @@ def test_values_numbers_dates_and_api_names_are_locked():
 
 
 def test_words_that_the_planner_notes_are_locked():
-    plan = replace(FakePlanner(0).conversation(0), metadata={"said": {"unit": "cheap as chips"}, "all": "x" * 99})
+    plan = replace(
+        FakePlanner(0).conversation(0), metadata={"calls": [{"name": "f", "spans": {"unit": "cheap as chips"}}]}
+    )
     text = "Two rooms, cheap as chips, please."
     assert kept_strings(text, plan_values(plan), Words.of(plan), "user") == ["Two", "cheap as chips"]
 
 
+def test_results_do_not_bind_the_user_and_repeated_digits_all_count():
+    plan = FakePlanner(0).conversation(0)
+    price = json.loads(plan.messages[2].content)["price"]
+    values, words = plan_values(plan), Words.of(plan)
+    assert str(price) in values["answer"] and str(price) not in values["user"]
+    assert kept_strings("3, 12, 7, 2", values, words, "user") == ["3", "12", "7", "2"]
+    assert broken_lock("3, 12, 7, 2", "They are 3, 12, 7.", ["3", "12", "7", "2"]) == "llm_value_changed"
+
+
 def test_chinese_dates_and_counts_are_locked():
     words = Words(frozenset(), frozenset())
-    assert kept_strings("下周五去杭州住三晚，两个人，大后天提醒我", ["杭州"], words, "user") == [
+    assert kept_strings("下周五去杭州住三晚，两个人，大后天提醒我", {"user": ["杭州"]}, words, "user") == [
         "下周五",
         "杭州",
         "三晚",
