@@ -19,6 +19,10 @@ Values = dict[str, Value]
 _VARIED = ("pool", "enum", "int", "num", "money", "pct", "year", "company", "person")
 
 
+class RepetitionError(Exception):
+    """Chance drew the same call or user turn twice; the caller draws again."""
+
+
 @dataclass(slots=True)
 class Draft:
     """A conversation being written."""
@@ -33,6 +37,8 @@ class Draft:
     messages: list[Message] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    """The words behind every call, for the gates."""
+    made: list[ToolCall] = field(default_factory=list)
 
     def context(self, relative: bool = True) -> Context:
         """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""
@@ -41,6 +47,8 @@ class Draft:
 
     def say(self, text: str) -> None:
         """The user speaks."""
+        if any(m.role == "user" and m.content == text for m in self.messages):
+            raise RepetitionError
         self.messages.append(Message("user", text))
 
     def reply(self, text: str, thought_text: str | None = None) -> None:
@@ -53,9 +61,12 @@ class Draft:
         start = len(self.calls)
         for number, (instance, values) in enumerate(planned, start + 1):
             text = json.dumps(instance.arguments(values), ensure_ascii=False)
+            if any(c.name == instance.tool.name and c.arguments == text for c in calls + self.made):
+                raise RepetitionError
             calls.append(ToolCall(f"call_{number}", instance.tool.name, text))
             self.calls.append({"name": instance.tool.name, "spans": instance.spans(values)})
             results.append(self.world.execute(instance.base, {key: value.arg for key, value in values.items()}))
+        self.made += calls
         names = [instance.tool.name for instance, _ in planned]
         given = [instance.names[key] for instance, values in planned[:1] for key in values]
         why = thought_call(names, [instance.base for instance, _ in planned], given, self.language, self.rng)
@@ -288,14 +299,16 @@ def _follow_up(draft: Draft) -> None:
     values = draft.values(instance)
     draft.say(request(instance, values, language, rng))
     draft.run([(instance, values)])
+    used = [values[param.key].arg]
     for _ in range(rng.choice((1, 1, 1, 2))):
         value = sample(param.spec, draft.context())
         for _ in range(20):
-            if value.arg != values[param.key].arg:
+            if value.arg not in used:
                 break
             value = sample(param.spec, draft.context())
         else:
             return
+        used.append(value.arg)
         values = {**values, param.key: value}
         noun = param.noun_zh if language == "zh" else param.noun
         if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:

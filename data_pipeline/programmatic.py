@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import lru_cache
 
 from data_pipeline.catalogue import load_catalogue
-from data_pipeline.dialogues import Draft, write
+from data_pipeline.dialogues import Draft, RepetitionError, write
 from data_pipeline.scenarios import plan_cells
 from data_pipeline.toolsets import ToolSet, build_tool_set
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import GenerateConfig
-from fcdist.errors import ConfigError
+from fcdist.errors import ConfigError, GenerationError
 from fcdist.schema.conversation import Conversation, Message
 
 
@@ -38,13 +38,7 @@ class ProgrammaticTeacher:
         """Conversation `index`, 0 ≤ index < num_conversations; `attempt` > 0 gives another one of the same kind."""
         cell = self._cells[index]
         tool_set = self._tool_set(index // self._per_set)
-        seed = derive_seed(self._seed, "conversation", self._config.split, index, attempt)
-        rng = random.Random(seed)
-        world = World(seed, self._catalogue.pools, cell.language)
-        draft = Draft(tool_set, self._catalogue, cell.language, rng, world, self._tools)
-        if tool_set.system is not None:
-            draft.messages.append(Message("system", tool_set.system))
-        write(cell.category, draft)
+        draft = self._draft(index, attempt, tool_set)
         messages = draft.messages if self._config.thoughts else [replace(m, thought=None) for m in draft.messages]
         metadata = {
             "tool_set": tool_set.id,
@@ -60,6 +54,21 @@ class ProgrammaticTeacher:
             messages=tuple(messages), tools=tuple(i.tool for i in tool_set.instances), id=f"prog-{self._seed}-{index}",
             source="programmatic", category=cell.category, language=cell.language, metadata=metadata,
         )
+
+    def _draft(self, index: int, attempt: int, tool_set: ToolSet) -> Draft:
+        cell = self._cells[index]
+        for again in range(100):
+            seed = derive_seed(self._seed, "conversation", self._config.split, index, attempt, again)
+            world = World(seed, self._catalogue.pools, cell.language)
+            draft = Draft(tool_set, self._catalogue, cell.language, random.Random(seed), world, self._tools)
+            if tool_set.system is not None:
+                draft.messages.append(Message("system", tool_set.system))
+            try:
+                write(cell.category, draft)
+            except RepetitionError:
+                continue
+            return draft
+        raise GenerationError(f"conversation {index} ({cell.category}): its tools allow no two different calls")
 
     def _build_tool_set(self, number: int) -> ToolSet:
         cells = self._cells[number * self._per_set : (number + 1) * self._per_set]

@@ -77,7 +77,8 @@ def answer(tool: BaseTool, values: Mapping[str, Value], result: Mapping[str, Any
         return sentence(language, "error", rng, i=str(list(result.values())[1]))
     if tool.say is not None:
         text = _FIELD.sub(lambda m: _field(m[1], values, result), tool.say[chinese])
-        return text[:1].upper() + text[1:]
+        first = text.split(" ")[0]
+        return text if chinese or any(char.isdigit() for char in first) else text[:1].upper() + text[1:]
     noun = tool.noun[chinese]
     issued = next((str(value) for key, value in result.items() if key.endswith("_id")), None)
     if issued is not None:
