@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
 from fcdist.data.formats import Dropped, read_source
-from fcdist.data.mixing import choose_validation, mix
+from fcdist.data.mixing import choose_validation, mix, require_both_sides
 from fcdist.data.store import FILES, INDEX, ROLES, STORE, VERSION, TokenStore, open_store, store_fingerprint
 from fcdist.data.tokenizing import encoder, tokenize
 from fcdist.errors import DataError, FcdistError
@@ -53,6 +53,8 @@ def build(cfg: Config, renderer: Renderer) -> TokenStore:
     """See `fcdist.data.store.build_store`."""
     if not cfg.data.sources:
         raise DataError("data.sources is empty; name at least one file or folder of conversations")
+    roles = {source.role for source in cfg.data.sources.values()}
+    require_both_sides(cfg.data.general_ratio, "general" in roles, "function_call" in roles)
     folder = store_dir(cfg)
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (STORE, *FILES)):
         raise DataError(f"{folder} holds other files, which a new store would replace; set data.store_dir to another")

@@ -60,12 +60,7 @@ def mix(
     general, calls = np.flatnonzero(is_general), np.flatnonzero(~is_general)
     sizes = np.ones(len(num_tokens), dtype=np.int64) if unit == "examples" else num_tokens.astype(np.int64)
     if ratio > 0:
-        if not len(general) or not len(calls):
-            missing = "function_call" if len(general) else "general"
-            raise DataError(
-                f"data.general_ratio={ratio:g} needs both sides, but no {missing} example is left. Add a source with "
-                f"role: {missing}, or set data.general_ratio=0 to train on what is there"
-            )
+        require_both_sides(ratio, bool(len(general)), bool(len(calls)))
         exact = Fraction(ratio).limit_denominator(MAX_DENOMINATOR)
         if unit == "examples":
             general, calls = _by_examples(general, calls, exact, repeat, seed)
@@ -73,6 +68,16 @@ def mix(
             general, calls = _by_tokens(general, calls, sizes, exact, repeat, seed)
     rows = np.sort(np.concatenate([general, calls]))
     return Mix(rows.astype(np.int64), int(sizes[general].sum()), int(sizes[calls].sum()))
+
+
+def require_both_sides(ratio: float, has_general: bool, has_function_call: bool) -> None:
+    """Raise DataError if a ratio is asked for and one of its sides has nothing."""
+    if ratio > 0 and not (has_general and has_function_call):
+        missing = "function_call" if has_general else "general"
+        raise DataError(
+            f"data.general_ratio={ratio:g} needs both sides, but there is no {missing} example. Add a source with "
+            f"role: {missing}, or set data.general_ratio=0 to train on what is there"
+        )
 
 
 def _by_examples(

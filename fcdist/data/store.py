@@ -99,7 +99,8 @@ class TokenStore:
     @property
     def is_general(self) -> np.ndarray:
         """[N] bool: on the general side of data.general_ratio."""
-        return np.equal(self._column("role"), ROLES.index("general"))
+        general: np.ndarray = self._column("role") == ROLES.index("general")
+        return general
 
     def example(self, row: int) -> Example:
         """Tokens of one row."""

@@ -81,7 +81,7 @@ def test_ratio_zero_keeps_everything():
 
 
 def test_a_missing_or_too_small_side_is_an_error():
-    with pytest.raises(DataError, match=r"no general example is left.*role: general, or set data\.general_ratio=0"):
+    with pytest.raises(DataError, match=r"there is no general example.*role: general, or set data\.general_ratio=0"):
         mix(sides(0, 5), np.ones(5), 2.0)
     with pytest.raises(DataError, match=r"needs at least 3 general and 2 function-call examples; there are 9 and 1"):
         mix(sides(9, 1), np.ones(10), 1.5)

@@ -97,6 +97,7 @@ def test_preflight_before_and_after_prepare(tmp_path, capsys):
             "batch.global_batch_size=4 is not a multiple",
         ),
         (lambda c: replace(c, data=replace(c.data, sources={})), "no token store"),
+        (lambda c: with_data(c, sources={"calls": c.data.sources["calls"]}), "there is no general example"),
         (lambda c: replace(c, protocol=replace(c.protocol, name="nonesuch")), "nonesuch"),
         (lambda c: replace(c, batch=replace(c.batch, seq_len=8)), "batch.seq_len is 8"),
     ],

@@ -169,7 +169,7 @@ def test_empty_data_is_an_error(tmp_path, renderer):
     (tmp_path / "none.jsonl").write_text("")
     empty = {"none": SourceConfig(path=str(tmp_path / "none.jsonl"))}
     with pytest.raises(DataError, match="the data set is empty"):
-        build_store(with_data(cfg, sources=empty), renderer)
+        build_store(with_data(cfg, sources=empty, general_ratio=0.0), renderer)
     tight = replace(cfg, batch=replace(cfg.batch, seq_len=8))
     with pytest.raises(DataError, match=r"no example is left of 42 conversations; dropped: too_long 42"):
         build_store(with_data(tight, over_length="drop"), renderer)
