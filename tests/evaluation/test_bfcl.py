@@ -24,6 +24,7 @@ def judge_calls(item, calls, triggered=True):
         ("parallel", 200, 200),
         ("parallel_multiple", 199, 200),
         ("live_simple", 256, 258),
+        ("live_multiple", 1048, 1053),
     ],
 )
 def test_oracle(category, right, of):
