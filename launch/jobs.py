@@ -96,6 +96,8 @@ def _environment(config: Config, ranks: int) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
     }
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
+        env["DS_ACCELERATOR"] = "cpu"  # else every process that meets DeepSpeed warns that it found no accelerator
     if config.launch.nodes == 1:
         env["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
     return env | dict(config.launch.env)

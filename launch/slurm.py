@@ -29,7 +29,8 @@ def render_script(config: Config, python: str = sys.executable, workdir: Path | 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["quote"] = shlex.quote
     template = environment.from_string((resource_dir("slurm") / "train.sbatch").read_text(encoding="utf-8"))
-    env = {name: value for name, value in build_job("evaluate", config).env.items() if name != "GLOO_SOCKET_IFNAME"}
+    of_this_machine = ("GLOO_SOCKET_IFNAME", "DS_ACCELERATOR")
+    env = {name: value for name, value in build_job("evaluate", config).env.items() if name not in of_this_machine}
     threads = launch.threads_per_rank or max(1, launch.cpus_per_task // launch.nproc_per_node)
     return template.render(
         launch=launch,
