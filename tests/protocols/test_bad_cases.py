@@ -22,7 +22,7 @@ def conversation(*last: Message, system: str | None = None) -> Conversation:
 
 
 def test_an_unknown_protocol_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="protocol.name='react'.*native, tagged, text"):
+    with pytest.raises(ConfigError, match=r"protocol.name='react'.*native, tagged, text"):
         load_protocol("react")
     assert PROTOCOLS == ("native", "tagged", "text")
 
@@ -30,13 +30,13 @@ def test_an_unknown_protocol_names_the_known_ones() -> None:
 def test_a_tokenizer_without_template_is_refused() -> None:
     tokenizer = byte_tokenizer(SHAPES["chatml"])
     tokenizer.chat_template = None
-    with pytest.raises(RenderError, match="no chat template.*model.chat_template"):
+    with pytest.raises(RenderError, match=r"no chat template.*model.chat_template"):
         Renderer(tokenizer, load_protocol("text"))
 
 
 def test_a_template_without_end_of_turn_is_refused() -> None:
     plain = Shape("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: ", (), "")
-    with pytest.raises(RenderError, match="no special token.*eos_token"):
+    with pytest.raises(RenderError, match=r"no special token.*eos_token"):
         Renderer(byte_tokenizer(plain), load_protocol("text"))
 
 
@@ -46,7 +46,7 @@ def test_a_template_that_is_no_jinja_is_refused() -> None:
 
 
 def test_native_needs_a_template_that_takes_tools() -> None:
-    with pytest.raises(RenderError, match="protocol.name=text or tagged"):
+    with pytest.raises(RenderError, match=r"protocol.name=text or tagged"):
         Renderer(byte_tokenizer(SHAPES["chatml"]), load_protocol("native"))
 
 
