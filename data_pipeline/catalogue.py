@@ -177,8 +177,9 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
     unit = f" {entry['r']}" if "r" in entry else ""
     return BaseTool(
         id=key, domain=entry["d"], act="compute", names=(f"calculate_{key}", key, f"compute_{key}", f"get_{key}", f"{key}_calculator"),
-        heads_en=(f"calculate the {noun}", f"compute the {noun}", f"work out the {noun}", f"find the {noun}", f"what is the {noun}?"),
-        heads_zh=(f"计算{noun_zh}", f"算一下{noun_zh}", f"求{noun_zh}", f"{noun_zh}是多少？"),
+        heads_en=(f"calculate the {noun}", f"compute the {noun}", f"work out the {noun}", f"find the {noun}", f"what is the {noun}?",
+                  f"determine the {noun}", f"figure out the {noun}", f"get the {noun}", f"what's the {noun}?"),
+        heads_zh=(f"计算{noun_zh}", f"算一下{noun_zh}", f"求{noun_zh}", f"{noun_zh}是多少？", f"求一下{noun_zh}", f"算出{noun_zh}", f"{noun_zh}等于多少？"),
         params=tuple(params), out={"result": f"= {entry['e']}"},
         say=(f"The {noun} is {{result}}{unit}.", f"{noun_zh}是{{result}}{unit}。"), noun=(noun, noun_zh), group=key,
     )
@@ -197,8 +198,9 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         id=f"lookup_{entity}_{attribute}", domain=entry["d"], act="get",
         names=(f"get_{short}", f"{short}_lookup", f"find_{attribute}", f"fetch_{short}"),
         heads_en=(f"get the {noun} of {name}", f"look up the {noun} of {name}", f"find the {noun} of {name}", f"tell me the {noun} of {name}",
-                  f"what is the {noun} of {name}?", f"look up the {noun} of {article(entity)} {entity}"),
-        heads_zh=(f"查一下{name}的{noun_zh}", f"查询{name}的{noun_zh}", f"{name}的{noun_zh}是多少？" if not result.startswith(("pool", "pick")) else f"{name}的{noun_zh}是什么？",
+                  f"what is the {noun} of {name}?",
+                  f"what's the {noun} of {name}?", f"check the {noun} of {name}", f"give me the {noun} of {name}", f"look up the {noun} of {article(entity)} {entity}"),
+        heads_zh=(f"查一下{name}的{noun_zh}", f"查询{name}的{noun_zh}", f"{name}的{noun_zh}是多少？" if not result.startswith(("pool", "pick", "person")) else f"{name}的{noun_zh}是什么？",
                   f"告诉我{name}的{noun_zh}", f"查{entry['zh']}的{noun_zh}"),
         params=(key, *extra), out={attribute: result},
         say=(f"The {noun} of {name} is {{{attribute}}}.", f"{name}的{noun_zh}是{{{attribute}}}。"),

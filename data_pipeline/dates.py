@@ -132,18 +132,21 @@ def _en_week_from(today: date, rng: random.Random) -> Expression:
 
 def _zh_this(today: date, rng: random.Random) -> Expression:
     weekday = rng.randrange(today.weekday(), 7)
-    text = rng.choice(("这周{}", "本周{}", "这个星期{}")).format(_zh_weekday(weekday, rng))
+    text = rng.choice(("这周{}", "本周{}", "这个星期{}"))
+    text = text.format(_zh_weekday(weekday, rng) if "期" in text else WEEKDAYS_ZH[weekday])
     return text, weekday_of_week(today, weekday, 0)
 
 
 def _zh_next(today: date, rng: random.Random) -> Expression:
     weekday = rng.randrange(7)
-    return rng.choice(("下周{}", "下星期{}", "下礼拜{}")).format(_zh_weekday(weekday, rng)), weekday_of_week(today, weekday, 1)
+    text = rng.choice(("下周{}", "下周{}", "下星期{}", "下礼拜{}"))
+    text = text.format(WEEKDAYS_ZH[weekday] if "周" in text else _zh_weekday(weekday, rng))
+    return text, weekday_of_week(today, weekday, 1)
 
 
 def _zh_after_next(today: date, rng: random.Random) -> Expression:
     weekday = rng.randrange(7)
-    return "下下周" + _zh_weekday(weekday, rng), weekday_of_week(today, weekday, 2)
+    return "下下周" + WEEKDAYS_ZH[weekday], weekday_of_week(today, weekday, 2)
 
 
 def _zh_weekday(weekday: int, rng: random.Random) -> str:

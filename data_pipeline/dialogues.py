@@ -78,6 +78,10 @@ class Draft:
 
     def answer(self, planned: Sequence[tuple[ToolInstance, Values]], results: Sequence[Mapping[str, Any]]) -> None:
         """The assistant reports the results."""
+        same = {i.base.id for i, _ in planned}
+        if len(planned) > 1 and len(same) == 1 and all(set(r) == {"result"} for r in results):
+            listed = join_words([str(r["result"]) for r in results], self.language)
+            return self.reply(sentence(self.language, "both", self.rng, l=listed))
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
         self.reply(("" if self.language == "zh" else " ").join(dict.fromkeys(parts)))
 
@@ -142,9 +146,9 @@ def _slot_filling(draft: Draft) -> None:
     draft.say(request(instance, given, draft.language, rng))
     joined = join_words(nouns, draft.language)
     draft.facts["missing"] = [{"name": instance.names[p.key], "noun": noun} for p, noun in zip(missing, nouns, strict=True)]
-    draft.reply(sentence(draft.language, "ask", rng, n=joined), thought("ask", draft.language, rng, t=instance.tool.name, n=joined))
-    texts = [values[p.key].text for p in missing]
-    text = join_words(texts, draft.language) if len(texts) == 1 else ("，" if chinese else ", ").join(texts)
+    draft.reply(sentence(draft.language, "ask" if len(missing) == 1 else "ask2", rng, n=joined), thought("ask", draft.language, rng, t=instance.tool.name, n=joined))
+    texts = [values[p.key].text if len(missing) == 1 else phrase(p, values[p.key], draft.language, rng).lstrip(":：， ") for p in missing]
+    text = ("，" if chinese else ", ").join(texts)
     if len(missing) == 1 and missing[0].kind not in ("objects", "object", "quoted") and rng.random() < 0.8:
         text = sentence(draft.language, "give", rng, t=text, T=capital(text), n=joined)
     draft.say(text)

@@ -73,4 +73,4 @@ class ProgrammaticTeacher:
     def _build_tool_set(self, number: int) -> ToolSet:
         cells = self._cells[number * self._per_set : (number + 1) * self._per_set]
         rng = random.Random(derive_seed(self._seed, "tool_set", self._config.split, number))
-        return build_tool_set(f"set-{self._seed}-{number}", cells, self._tools, rng)
+        return build_tool_set(f"set-{self._seed}-{number}", cells, self._tools, self._catalogue.pools, rng)

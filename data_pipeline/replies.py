@@ -26,7 +26,7 @@ _THOUGHTS_TALK = {
     "zh": ("不需要工具。", "可以直接回答。", "无需调用，直接回复。"),
 }
 _THOUGHTS_ASK = {
-    "en": ("{t} needs the {n}, which is missing. Ask.", "The {n} is missing, so ask for it.", "{t} fits, but no {n} was given."),
+    "en": ("{t} needs the {n}; not given, so ask.", "Missing: {n}. Ask for it.", "{t} fits, but the {n} was not given."),
     "zh": ("{t}需要{n}，用户没说，要问。", "缺少{n}，先询问。", "{t}合适，但没有给出{n}。"),
 }
 

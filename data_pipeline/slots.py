@@ -187,7 +187,12 @@ def _enum(spec: Spec, context: Context) -> Value:
 
 def _pool(spec: Spec, context: Context) -> Value:
     text = context.rng.choice(context.pools[spec["pool"]])[context.language == "zh"]
-    return _one(text, text)
+    return _one(bare(text), text, bare(text))
+
+
+def bare(text: str) -> str:
+    """`text` without a leading article: it belongs to the sentence, not to the value."""
+    return text.split(" ", 1)[1] if text.startswith(("the ", "a ", "an ")) else text
 
 
 def _quoted(spec: Spec, context: Context) -> Value:
@@ -279,7 +284,8 @@ def _strs(spec: Spec, context: Context) -> Value:
         pool = context.pools[spec["pool"]]
         words = [pair[context.language == "zh"] for pair in context.rng.sample(pool, min(count, len(pool)))]
         words = list(dict.fromkeys(words))
-    return Value(words, join_words(words, context.language), {str(i): w for i, w in enumerate(words)})
+    args = [bare(word) for word in words]
+    return Value(args, join_words(words, context.language), {str(i): arg for i, arg in enumerate(args)})
 
 
 def _object(spec: Spec, context: Context) -> Value:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
-from data_pipeline.slots import Value, schema
+from data_pipeline.slots import Value, bare, schema
 from fcdist.schema.conversation import Tool
 
 _VERBS: dict[str, tuple[str, ...]] = {
@@ -81,13 +81,16 @@ def make_style(rng: random.Random, chinese: bool) -> Style:
     return Style(rng.choices(("snake", "camel", "dotted", "pascal"), (66, 12, 18, 4))[0], chinese and rng.random() < 0.25)
 
 
-def dress(base: BaseTool, style: Style, rng: random.Random, taken: Sequence[str] = (), keep: Sequence[str] = ()) -> ToolInstance:
+def dress(
+    base: BaseTool, style: Style, rng: random.Random, pools: Mapping[str, Sequence[tuple[str, str]]], taken: Sequence[str] = (), keep: Sequence[str] = ()
+) -> ToolInstance:
     """A public face for `base`.
 
     Args:
         base: the tool.
         style: habits of the set.
         rng: source of choices.
+        pools: values of text slots, for examples in descriptions.
         taken: names other tools of the set have.
         keep: optional parameters that must stay.
     """
@@ -103,7 +106,7 @@ def dress(base: BaseTool, style: Style, rng: random.Random, taken: Sequence[str]
         weights = [4, *[2] * (len(param.names) - 1)]
         public = _case(rng.choices(param.names, weights)[0], "camel" if style.case in ("camel", "pascal") else "snake")
         names[param.key] = public if public not in names.values() else _case(param.key, "snake")
-    properties: dict[str, Any] = {names[p.key]: _property(p, style, rng) for p in params}
+    properties: dict[str, Any] = {names[p.key]: _property(p, style, rng, pools) for p in params}
     parameters = {"type": "object", "properties": properties, "required": [names[p.key] for p in params if p.required]}
     return ToolInstance(base, Tool(name, _description(base, style, rng), parameters), names)
 
@@ -140,7 +143,13 @@ def _description(base: BaseTool, style: Style, rng: random.Random) -> str:
     return rng.choice(_DESCRIPTIONS).format(H=head[:1].upper() + head[1:], h=head)
 
 
-def _property(param: Param, style: Style, rng: random.Random) -> dict[str, Any]:
+def _example(param: Param, pools: Mapping[str, Sequence[tuple[str, str]]]) -> Sequence[str]:
+    if param.kind == "pool":
+        return [bare(english) for english, _ in pools[param.spec["pool"]]]
+    return {"email": ("user@example.com",), "year": ("1999", "2015"), "person": ("Jane Doe",), "date": ("2024-05-31", "2023-11-02")}.get(param.kind, ())
+
+
+def _property(param: Param, style: Style, rng: random.Random, pools: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
     fragment = schema(param.spec)
     if style.chinese:
         text = param.noun_zh
@@ -159,6 +168,10 @@ def _property(param: Param, style: Style, rng: random.Random) -> dict[str, Any]:
         notes.append(f"default {param.default}" if rng.random() < 0.7 else f"optional, defaults to {param.default}")
     elif not param.required and rng.random() < 0.3:
         notes.append("optional")
+    if param.kind == "enum" and rng.random() < 0.3:
+        notes.append("one of " + ", ".join(fragment["enum"]))
+    elif (example := _example(param, pools)) and rng.random() < 0.25:
+        notes.append(f"e.g. {rng.choice(example)}")
     if notes:
         text = f"{text.rstrip('.')} ({', '.join(notes)})" + ("." if text.endswith(".") else "")
     fragment["description"] = text

@@ -1,7 +1,7 @@
 """Tool sets: what a group of neighbouring conversations is offered, under shared habits of naming."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -74,7 +74,7 @@ def source(tool: BaseTool) -> str:
     return "formula" if set(tool.out) == {"result"} and tool.act == "compute" and tool.group == tool.id and tool.id != "reverse_text" else "written"
 
 
-def build_tool_set(set_id: str, cells: Sequence[Cell], tools: Sequence[BaseTool], rng: random.Random) -> ToolSet:
+def build_tool_set(set_id: str, cells: Sequence[Cell], tools: Sequence[BaseTool], pools: Mapping[str, Sequence[tuple[str, str]]], rng: random.Random) -> ToolSet:
     """Draw the tools that the categories of `cells` need, distractors, and the system message."""
     categories = {cell.category for cell in cells}
     chosen: list[BaseTool] = []
@@ -106,7 +106,7 @@ def build_tool_set(set_id: str, cells: Sequence[Cell], tools: Sequence[BaseTool]
     style, instances = make_style(rng, chinese), []
     for tool in chosen:
         keep = [p.key for p in tool.params if p.kind in ("date", *NESTED)]
-        instances.append(dress(tool, style, rng, [i.tool.name for i in instances], keep))
+        instances.append(dress(tool, style, rng, pools, [i.tool.name for i in instances], keep))
     today = date(2024, 1, 1) + timedelta(rng.randrange(1100)) if "date" in categories or rng.random() < 0.12 else None
     return ToolSet(set_id, tuple(instances), _system(today, language, rng), today)
 

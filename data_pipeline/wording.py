@@ -32,6 +32,8 @@ def request(instance: ToolInstance, values: Values, language: str, rng: random.R
         rng: source of choices.
         bare: no situation before or thanks after it.
     """
+    if all(not instance.base.param(key).phrases_en for key in values) and len(values) > 1 and rng.random() < 0.25:
+        return given_first(instance, values, language, rng)
     core, question = imperative(instance, values, language, rng)
     table = frames()[language]
     if question:
@@ -45,6 +47,21 @@ def request(instance: ToolInstance, values: Values, language: str, rng: random.R
     if language == "en" and rng.random() < 0.07:
         text = text[0].lower() + text[1:] if not text.startswith("I") else text
     return text
+
+
+def given_first(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> str:
+    """The facts first, then the question: "Given a mass of 2 kg and …, compute the force." """
+    heads = instance.base.heads_zh if language == "zh" else instance.base.heads_en
+    head = rng.choice([h for h in heads if "{" not in h])
+    parts = [attribute(instance.base.param(key), value, language, rng) for key, value in values.items()]
+    if language == "zh":
+        layout = rng.choice(("已知{a}，{h}", "{a}，{h}", "如果{a}，请{h}", "假设{a}。{h}", "有一道题：{a}，{h}"))
+        text = layout.format(a="，".join(parts), h=head).replace("请" + head, head if head[-1] == "？" else "请" + head)
+        return text if text[-1] == "？" else text + "。"
+    layout = rng.choice(("given {a}, {h}", "with {a}, {h}", "suppose we have {a}. {H}", "I have {a}. {H}", "assuming {a}, {h}", "we are given {a}. {H}",
+                         "here are the numbers: {a}. {H}"))
+    text = capital(layout.format(a=join_words(parts, "en"), h=head, H=capital(head)))
+    return text if text[-1] == "?" else text + "."
 
 
 def capital(text: str) -> str:
@@ -74,7 +91,18 @@ def phrase(param: Param, value: Value, language: str, rng: random.Random) -> str
     options = param.phrases_zh if language == "zh" else param.phrases_en
     if not options:
         return attribute(param, value, language, rng)
+    if param.kind == "date" and language == "en":
+        return _dated(options, value.text, rng)
     return rng.choice(options).format(value.text)
+
+
+def _dated(options: Sequence[str], text: str, rng: random.Random) -> str:
+    """English drops "on" before relative days and has no "for in 3 days"."""
+    if text.startswith("in "):
+        options = [o for o in options if o.split(" ")[0] in ("on", "starting", "beginning", "leaving", "due")] or ["{}"]
+    chosen = rng.choice(options)
+    relative = not re.match(r"[A-Z]|the \d|the last|the first|\d{4}|\d+ [A-Z]", text)
+    return text if relative and chosen == "on {}" else chosen.format(text)
 
 
 def attribute(param: Param, value: Value, language: str, rng: random.Random) -> str:
@@ -115,7 +143,8 @@ def _attributes_en(params: Sequence[Param], values: Values, rng: random.Random) 
     if rng.random() < 0.3:
         rng.shuffle(order)
     full = join_words([attribute(p, values[p.key], "en", rng) for p in order], "en")
-    plain = join_words([f"{p.noun} {values[p.key].text}" for p in order], "en")
+    plain = full if any(p.noun.startswith("number") for p in order) else join_words(
+        [f"{p.noun} {values[p.key].text}" for p in order], "en")
     are = join_words([f"the {p.noun} is {values[p.key].text}" for p in order], "en")
     pairs = ", ".join(f"{p.noun} = {values[p.key].text}" for p in order)
     return rng.choice((f" with {full}", f" with {full}", f" given {full}", f" for {plain}", f" if {are}", f", where {are}",

@@ -7,6 +7,8 @@ from typing import Any
 
 from data_pipeline.catalogue import BaseTool
 from data_pipeline.expressions import evaluate
+from data_pipeline.people import person
+from data_pipeline.slots import bare
 from fcdist.config.seeds import derive_seed
 
 
@@ -60,7 +62,9 @@ class World:
         if kind == "=":
             return evaluate(rest, names)
         if kind == "pool":
-            return rng.choice(self._pools[rest])[self._chinese]
+            return bare(rng.choice(self._pools[rest])[self._chinese])
+        if kind == "person":
+            return person(rng, "zh" if self._chinese else "en")
         if kind == "pick":
             english, _, chinese = rest.partition("|")
             return rng.choice((chinese if self._chinese and chinese else english).split("/"))
