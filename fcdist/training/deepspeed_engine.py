@@ -8,9 +8,13 @@ from typing import Any
 
 os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")  # the check is for ops built at run time, of which we use none
 
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise it warns that it found none
+
 import deepspeed
 import deepspeed.ops
-import torch
 from deepspeed.utils import logger as deepspeed_logger
 from torch import Tensor, nn
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 from fcdist.config.seeds import derive_seed
 from fcdist.errors import ConfigError, FcdistError, TrainingError
@@ -69,7 +70,7 @@ def process_group(world: World, timeout_s: float) -> Iterator[World]:
     backend = "gloo" if world.device.type == "cpu" else "cpu:gloo,cuda:nccl"
     timeout = timedelta(seconds=timeout_s)
     if world.world_size == 1:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
     else:
         dist.init_process_group(backend, timeout=timeout)
     try:
@@ -165,6 +166,7 @@ def heartbeat(timeout_s: float) -> None:
     A collective's own time-out only fires on ranks that wait inside it; the rank that hangs elsewhere shows up here.
     """
     try:
-        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.stderr)
+        target = sys.stderr.fileno()
     except (AttributeError, ValueError, OSError):  # stderr is no real file, in a notebook for example
-        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.__stderr__)
+        target = 2
+    faulthandler.dump_traceback_later(timeout_s, exit=True, file=target)

@@ -36,7 +36,7 @@ class LocalEngine:
         self._module = module.to(device)
         self._max_grad_norm = cfg.optim.max_grad_norm
         self._bucket_size = cfg.zero.bucket_size
-        self._weights = {name: p for name, p in self._module.model.named_parameters() if p.requires_grad}
+        self._weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         for weight in self._weights.values():
             if self.dp_world_size > 1:
                 torch.distributed.broadcast(weight.data, src=0)
@@ -136,7 +136,7 @@ class LocalEngine:
             for bucket in _buckets(gradients, self._bucket_size):
                 flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
                 all_reduce_sum(flat).div_(self.dp_world_size)
-                for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                for gradient, part in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
                     gradient.copy_(part.view_as(gradient))
         return gradients
 

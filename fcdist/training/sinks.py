@@ -74,7 +74,7 @@ class TensorBoardSink:
         """Start a new event file that hides what an earlier one holds after `step`."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
 
     def write(self, record: Mapping[str, float]) -> None:
         """One scalar a field."""

@@ -1,5 +1,6 @@
 """Laws of checkpoints: resume equals no interruption, bit for bit; torn and foreign ones are refused."""
 
+import faulthandler
 import json
 import logging
 import os
@@ -59,7 +60,10 @@ def run(cfg: Config, folder: Path, stop_before: int = 0, store: str = FINGERPRIN
     if stop_before and get_rank() == 0 and stop_before == 1:
         (folder / STOP).touch()
     log = Log([recorder], 1, torch.device("cpu"))
-    code = train(with_train(cfg, eval_every=1), engine, loader, checkpoints, log, validate, stop)
+    try:
+        code = train(with_train(cfg, eval_every=1), engine, loader, checkpoints, log, validate, stop)
+    finally:
+        faulthandler.cancel_dump_traceback_later()  # `process_group` does this in a real run
     history = [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in recorder.records]
     return code, engine.trainable_state_dict(), history
 
