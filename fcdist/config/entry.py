@@ -16,6 +16,8 @@ Body = Callable[[Config, Path, argparse.Namespace], int | None]
 
 USER_ERROR = 2
 INTERRUPTED = 130
+REQUEUE = 75
+"""Training stopped early with its state saved: start it again (EX_TEMPFAIL)."""
 
 
 def entry(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -21,7 +21,12 @@ class Encoding(NamedTuple):
     """First character of each token, ascending."""
 
 
-Encode = Callable[[str], Encoding]
+class Encode(Protocol):
+    """Text → tokens without automatic special tokens."""
+
+    def __call__(self, text: str, inside: bool = False) -> Encoding:
+        """Encode `text`; `inside` says that other text stands before it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def tokenize(segments: Iterable[Segment], encode: Encode, prefix_chars: int = 0)
     for supervised, run in groupby(segments, key=lambda segment: segment.supervised):
         parts = [segment for segment in run if segment.text]
         text = "".join(part.text for part in parts)
-        encoding = encode(text)
+        encoding = encode(text, inside=bool(ids))
         if not ids and not supervised and 0 < prefix_chars <= len(text):
             places = zip(encoding.starts, [*encoding.starts[1:], len(text)], strict=True)
             inside = (begin < prefix_chars and end <= prefix_chars for begin, end in places)
@@ -90,7 +95,24 @@ def _kinds(parts: Sequence[Segment], starts: Sequence[int]) -> list[int]:
 
 def encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
     """Tokenizer call without automatic special tokens, with the place of every token."""
-    return _FastEncode(tokenizer) if tokenizer.is_fast else _SlowEncode(tokenizer)
+    return _InsideEncode(_FastEncode(tokenizer) if tokenizer.is_fast else _SlowEncode(tokenizer))
+
+
+class _InsideEncode:
+    """SentencePiece puts a space before whatever it takes for the start of a string; in mid-text none belongs there."""
+
+    def __init__(self, encode: Callable[[str], Encoding]) -> None:
+        self._encode = encode
+        self._before = encode("\n").ids
+        self._adds_space = encode("\na").ids != [*self._before, *encode("a").ids]
+
+    def __call__(self, text: str, inside: bool = False) -> Encoding:
+        if inside and self._adds_space:
+            ids, starts = self._encode("\n" + text)
+            skip = len(self._before)
+            if ids[:skip] == self._before:
+                return Encoding(ids[skip:], [max(start - 1, 0) for start in starts[skip:]])
+        return self._encode(text)
 
 
 class _FastEncode:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config
 from fcdist.data.batch import StepBatches
 from fcdist.training.checkpoint import Checkpoints
@@ -9,7 +10,7 @@ from fcdist.training.distributed import heartbeat, seed_step
 from fcdist.training.engine import Engine, StepSource
 from fcdist.training.metrics import Log, StepMetrics, Tally, check_same_work
 from fcdist.training.optimizer import learning_rate
-from fcdist.training.stopping import REQUEUE, StopRequest
+from fcdist.training.stopping import StopRequest
 
 Validate = Callable[[Engine], Mapping[str, float]]
 

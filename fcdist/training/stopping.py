@@ -16,8 +16,6 @@ STOP = "STOP"
 """A file of this name in the run folder asks for a save and an end; rank 0 removes it."""
 RESUME = "RESUME"
 """Left in the run folder when a run stopped early; holds the step. Gone when the run goes on."""
-REQUEUE = 75
-"""Exit code of a run that stopped early (EX_TEMPFAIL)."""
 
 
 class StopRequest:

@@ -15,13 +15,14 @@ from training.ranks import run_ranks
 from training.test_engines import make_engine
 from training.tiny import FINGERPRINT, TinyLoader, is_same, tiny_config, with_train
 
+from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config
 from fcdist.errors import CheckpointError
 from fcdist.training.checkpoint import MANIFEST, Checkpoints, Identity, find_damage, newest_checkpoint, read_state
 from fcdist.training.distributed import get_rank, get_world_size
 from fcdist.training.loop import train
 from fcdist.training.metrics import Log
-from fcdist.training.stopping import REQUEUE, RESUME, STOP, StopRequest
+from fcdist.training.stopping import RESUME, STOP, StopRequest
 
 NUM_STEPS = 4
 

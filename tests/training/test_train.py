@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from training.ranks import run_ranks
 
+from fcdist.config.entry import REQUEUE
 from fcdist.config.run_folder import write_config
 from fcdist.config.types import (
     BatchConfig,
@@ -34,7 +35,7 @@ from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 from fcdist.train import main
 from fcdist.training.checkpoint import newest_checkpoint
-from fcdist.training.stopping import REQUEUE, RESUME, STOP
+from fcdist.training.stopping import RESUME, STOP
 
 TOOL = Tool("get_time", "Time in a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 
