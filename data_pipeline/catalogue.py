@@ -116,8 +116,15 @@ def _param(key: str, shared: Mapping[str, Any], own: Mapping[str, Any], required
         spec["en"], spec["zh"] = base.get("en"), base.get("zh")
         phrases_en, phrases_zh = (outer.get("en"), outer.get("zh")) if "like" in outer else _WHOLE[entry["t"]]
     return Param(
-        key=key, spec=spec, noun=entry["n"], noun_zh=entry["z"], names=tuple(entry["names"]), required=required,
-        phrases_en=tuple(phrases_en or ()), phrases_zh=tuple(phrases_zh or ()), default=entry.get("default"),
+        key=key,
+        spec=spec,
+        noun=entry["n"],
+        noun_zh=entry["z"],
+        names=tuple(entry["names"]),
+        required=required,
+        phrases_en=tuple(phrases_en or ()),
+        phrases_zh=tuple(phrases_zh or ()),
+        default=entry.get("default"),
     )
 
 
@@ -129,9 +136,16 @@ def _tool(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> BaseTool:
     out = entry.get("out") or _default_out(entry)
     say = entry.get("say")
     return BaseTool(
-        id=entry["id"], domain=entry["d"], act=entry["act"], names=tuple(entry.get("names") or (entry["id"],)),
-        heads_en=tuple(entry["en"]), heads_zh=tuple(entry["zh"]), params=tuple(params), out=out,
-        say=(say[0], say[1]) if say else None, noun=tuple(entry.get("noun") or (entry["id"].replace("_", " "), entry["zh"][0])),
+        id=entry["id"],
+        domain=entry["d"],
+        act=entry["act"],
+        names=tuple(entry.get("names") or (entry["id"],)),
+        heads_en=tuple(entry["en"]),
+        heads_zh=tuple(entry["zh"]),
+        params=tuple(params),
+        out=out,
+        say=(say[0], say[1]) if say else None,
+        noun=tuple(entry.get("noun") or (entry["id"].replace("_", " "), entry["zh"][0])),
         group=entry["id"],
     )
 
@@ -166,45 +180,102 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             spec["unitname"] = unit.split(";")[-1]
         if kind == "pct":
             spec["unitname"] = "percent"
-        names = dict.fromkeys((name, noun.replace(" ", "_").replace("-", "_"), *(() if len(name) < 4 else (f"{name}_value",))))
+        names = dict.fromkeys(
+            (name, noun.replace(" ", "_").replace("-", "_"), *(() if len(name) < 4 else (f"{name}_value",)))
+        )
         listed = kind in ("ints", "nums")
-        params.append(Param(
-            key=name, spec=spec, noun=noun, noun_zh=noun_zh, names=tuple(names), required=True,
-            phrases_en=("of {}", "for the values {}", "for {}") if listed else (),
-            phrases_zh=("：{}", "，数据为{}") if listed else (),
-        ))
+        params.append(
+            Param(
+                key=name,
+                spec=spec,
+                noun=noun,
+                noun_zh=noun_zh,
+                names=tuple(names),
+                required=True,
+                phrases_en=("of {}", "for the values {}", "for {}") if listed else (),
+                phrases_zh=("：{}", "，数据为{}") if listed else (),
+            )
+        )
     noun, noun_zh = entry["n"]
     unit = f" {entry['r']}" if "r" in entry else ""
     return BaseTool(
-        id=key, domain=entry["d"], act="compute", names=(f"calculate_{key}", key, f"compute_{key}", f"get_{key}", f"{key}_calculator"),
-        heads_en=(f"calculate the {noun}", f"compute the {noun}", f"work out the {noun}", f"find the {noun}", f"what is the {noun}?",
-                  f"determine the {noun}", f"figure out the {noun}", f"get the {noun}", f"what's the {noun}?"),
-        heads_zh=(f"计算{noun_zh}", f"算一下{noun_zh}", f"求{noun_zh}", f"{noun_zh}是多少？", f"求一下{noun_zh}", f"算出{noun_zh}", f"{noun_zh}等于多少？"),
-        params=tuple(params), out={"result": f"= {entry['e']}"},
-        say=(f"The {noun} is {{result}}{unit}.", f"{noun_zh}是{{result}}{unit}。"), noun=(noun, noun_zh), group=key,
+        id=key,
+        domain=entry["d"],
+        act="compute",
+        names=(f"calculate_{key}", key, f"compute_{key}", f"get_{key}", f"{key}_calculator"),
+        heads_en=(
+            f"calculate the {noun}",
+            f"compute the {noun}",
+            f"work out the {noun}",
+            f"find the {noun}",
+            f"what is the {noun}?",
+            f"determine the {noun}",
+            f"figure out the {noun}",
+            f"get the {noun}",
+            f"what's the {noun}?",
+        ),
+        heads_zh=(
+            f"计算{noun_zh}",
+            f"算一下{noun_zh}",
+            f"算算{noun_zh}",
+            f"{noun_zh}是多少？",
+            f"算一算{noun_zh}",
+            f"算出{noun_zh}",
+            f"{noun_zh}等于多少？",
+        ),
+        params=tuple(params),
+        out={"result": f"= {entry['e']}"},
+        say=(f"The {noun} is {{result}}{unit}.", f"{noun_zh}是{{result}}{unit}。"),
+        noun=(noun, noun_zh),
+        group=key,
     )
 
 
 def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mapping[str, Any]) -> BaseTool:
     noun, noun_zh, result = entry["a"][attribute].split("|", 2)
     key = Param(
-        key=entity, spec={"t": "pool", "pool": entry["pool"]}, noun=entity, noun_zh=entry["zh"],
-        names=(f"{entity}_name", entity, "name"), required=True, phrases_en=("of {}", "for {}"), phrases_zh=("，{}", "：{}"),
+        key=entity,
+        spec={"t": "pool", "pool": entry["pool"]},
+        noun=entity,
+        noun_zh=entry["zh"],
+        names=(f"{entity}_name", entity, "name"),
+        required=True,
+        phrases_en=("of {}", "for {}"),
+        phrases_zh=("，{}", "：{}"),
     )
     extra = (_param(entry["own"], shared, {}, False, entity),) if entry.get("own") else ()
     name = "{" + entity + "}"
     short = attribute if attribute.startswith(entity) else f"{entity}_{attribute}"
     return BaseTool(
-        id=f"lookup_{entity}_{attribute}", domain=entry["d"], act="get",
+        id=f"lookup_{entity}_{attribute}",
+        domain=entry["d"],
+        act="get",
         names=(f"get_{short}", f"{short}_lookup", f"find_{attribute}", f"fetch_{short}"),
-        heads_en=(f"get the {noun} of {name}", f"look up the {noun} of {name}", f"find the {noun} of {name}", f"tell me the {noun} of {name}",
-                  f"what is the {noun} of {name}?",
-                  f"what's the {noun} of {name}?", f"check the {noun} of {name}", f"give me the {noun} of {name}", f"look up the {noun} of {article(entity)} {entity}"),
-        heads_zh=(f"查一下{name}的{noun_zh}", f"查询{name}的{noun_zh}", f"{name}的{noun_zh}是多少？" if not result.startswith(("pool", "pick", "person")) else f"{name}的{noun_zh}是什么？",
-                  f"告诉我{name}的{noun_zh}", f"查{entry['zh']}的{noun_zh}"),
-        params=(key, *extra), out={attribute: result},
+        heads_en=(
+            f"get the {noun} of {name}",
+            f"look up the {noun} of {name}",
+            f"find the {noun} of {name}",
+            f"tell me the {noun} of {name}",
+            f"what is the {noun} of {name}?",
+            f"what's the {noun} of {name}?",
+            f"check the {noun} of {name}",
+            f"give me the {noun} of {name}",
+            f"look up the {noun} of {article(entity)} {entity}",
+        ),
+        heads_zh=(
+            f"查一下{name}的{noun_zh}",
+            f"查询{name}的{noun_zh}",
+            f"{name}的{noun_zh}是多少？"
+            if not result.startswith(("pool", "pick", "person"))
+            else f"{name}的{noun_zh}是什么？",
+            f"告诉我{name}的{noun_zh}",
+            f"查{entry['zh']}的{noun_zh}",
+        ),
+        params=(key, *extra),
+        out={attribute: result},
         say=(f"The {noun} of {name} is {{{attribute}}}.", f"{name}的{noun_zh}是{{{attribute}}}。"),
-        noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"), group=entity,
+        noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"),
+        group=entity,
     )
 
 

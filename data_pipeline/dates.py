@@ -48,10 +48,18 @@ def ordinal(number: int) -> str:
 def explicit_date(day: date, language: str, rng: random.Random) -> str:
     """`day` written out with its year."""
     if language == "zh":
-        return rng.choice((f"{day.year}年{day.month}月{day.day}日", f"{day.year}年{day.month}月{day.day}号", day.isoformat()))
+        return rng.choice(
+            (f"{day.year}年{day.month}月{day.day}日", f"{day.year}年{day.month}月{day.day}号", day.isoformat())
+        )
     month = MONTHS_EN[day.month - 1]
-    return rng.choice((f"{month} {day.day}, {day.year}", f"{day.day} {month} {day.year}", day.isoformat(),
-                       f"{month} {ordinal(day.day)}, {day.year}"))
+    return rng.choice(
+        (
+            f"{month} {day.day}, {day.year}",
+            f"{day.day} {month} {day.year}",
+            day.isoformat(),
+            f"{month} {ordinal(day.day)}, {day.year}",
+        )
+    )
 
 
 def day_line(day: date, language: str, rng: random.Random) -> str:
@@ -59,8 +67,13 @@ def day_line(day: date, language: str, rng: random.Random) -> str:
     if language == "zh":
         return f"{day.year}年{day.month}月{day.day}日，星期{WEEKDAYS_ZH[day.weekday()]}"
     weekday = WEEKDAYS_EN[day.weekday()]
-    return rng.choice((f"{weekday}, {day.isoformat()}", f"{day.isoformat()} ({weekday})",
-                       f"{weekday}, {MONTHS_EN[day.month - 1]} {day.day}, {day.year}"))
+    return rng.choice(
+        (
+            f"{weekday}, {day.isoformat()}",
+            f"{day.isoformat()} ({weekday})",
+            f"{weekday}, {MONTHS_EN[day.month - 1]} {day.day}, {day.year}",
+        )
+    )
 
 
 def relative_date(today: date, language: str, rng: random.Random) -> Expression:
@@ -97,7 +110,9 @@ def _en_bare(today: date, rng: random.Random) -> Expression:
 
 def _en_in_days(today: date, rng: random.Random) -> Expression:
     n = rng.randint(2, 14)
-    return rng.choice(("in {} days", "{} days from now", "{} days from today")).format(_en_count(n, rng)), today + timedelta(n)
+    return rng.choice(("in {} days", "{} days from now", "{} days from today")).format(
+        _en_count(n, rng)
+    ), today + timedelta(n)
 
 
 def _en_in_weeks(today: date, rng: random.Random) -> Expression:
@@ -115,9 +130,15 @@ def _en_month_day(today: date, rng: random.Random) -> Expression:
 
 def _en_month_edges(today: date, rng: random.Random) -> Expression:
     first = add_months(today.replace(day=1), 1)
-    return rng.choice((("the last day of this month", month_end(today)), ("the last day of the month", month_end(today)),
-                       ("the first of next month", first), ("the last day of next month", month_end(first)),
-                       ("the first day of next month", first)))
+    return rng.choice(
+        (
+            ("the last day of this month", month_end(today)),
+            ("the last day of the month", month_end(today)),
+            ("the first of next month", first),
+            ("the last day of next month", month_end(first)),
+            ("the first day of next month", first),
+        )
+    )
 
 
 def _en_day_next_month(today: date, rng: random.Random) -> Expression:
@@ -170,8 +191,15 @@ def _zh_month_day(today: date, rng: random.Random) -> Expression:
 
 def _zh_edges(today: date, rng: random.Random) -> Expression:
     first = add_months(today.replace(day=1), 1)
-    return rng.choice((("这个月最后一天", month_end(today)), ("本月最后一天", month_end(today)), ("月底最后一天", month_end(today)),
-                       ("下个月1号", first), ("下个月最后一天", month_end(first))))
+    return rng.choice(
+        (
+            ("这个月最后一天", month_end(today)),
+            ("本月最后一天", month_end(today)),
+            ("月底最后一天", month_end(today)),
+            ("下个月1号", first),
+            ("下个月最后一天", month_end(first)),
+        )
+    )
 
 
 def _zh_day_next_month(today: date, rng: random.Random) -> Expression:
@@ -184,12 +212,37 @@ def _fixed(text: str, days: int) -> Callable[[date, random.Random], Expression]:
 
 
 _EN: tuple[Callable[[date, random.Random], Expression], ...] = (
-    _fixed("today", 0), _fixed("tomorrow", 1), _fixed("tomorrow", 1), _fixed("the day after tomorrow", 2),
-    _en_this, _en_next, _en_next, _en_bare, _en_bare, _en_in_days, _en_in_weeks, _en_month_day, _en_month_day,
-    _en_month_edges, _en_day_next_month, _en_week_from,
+    _fixed("today", 0),
+    _fixed("tomorrow", 1),
+    _fixed("tomorrow", 1),
+    _fixed("the day after tomorrow", 2),
+    _en_this,
+    _en_next,
+    _en_next,
+    _en_bare,
+    _en_bare,
+    _en_in_days,
+    _en_in_weeks,
+    _en_month_day,
+    _en_month_day,
+    _en_month_edges,
+    _en_day_next_month,
+    _en_week_from,
 )
 _ZH: tuple[Callable[[date, random.Random], Expression], ...] = (
-    _fixed("今天", 0), _fixed("明天", 1), _fixed("明天", 1), _fixed("后天", 2), _fixed("大后天", 3),
-    _zh_this, _zh_next, _zh_next, _zh_after_next, _zh_in_days, _zh_in_weeks, _zh_month_day, _zh_month_day,
-    _zh_edges, _zh_day_next_month,
+    _fixed("今天", 0),
+    _fixed("明天", 1),
+    _fixed("明天", 1),
+    _fixed("后天", 2),
+    _fixed("大后天", 3),
+    _zh_this,
+    _zh_next,
+    _zh_next,
+    _zh_after_next,
+    _zh_in_days,
+    _zh_in_weeks,
+    _zh_month_day,
+    _zh_month_day,
+    _zh_edges,
+    _zh_day_next_month,
 )

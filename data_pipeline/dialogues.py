@@ -10,9 +10,9 @@ from data_pipeline.catalogue import NESTED, BaseTool, Catalogue, Param
 from data_pipeline.replies import answer, head_of, replies, sentence, thought, thought_call
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import ToolInstance
-from data_pipeline.toolsets import ToolSet, consumes, draw_tool, has_kind, issues, related
-from data_pipeline.world import World
+from data_pipeline.toolsets import ToolSet, consumes, draw_tool, issues, related
 from data_pipeline.wording import attribute, capital, imperative, phrase, request
+from data_pipeline.world import World
 from fcdist.schema.conversation import Message, ToolCall
 
 Values = dict[str, Value]
@@ -82,6 +82,8 @@ class Draft:
         if len(planned) > 1 and len(same) == 1 and all(set(r) == {"result"} for r in results):
             listed = join_words([str(r["result"]) for r in results], self.language)
             return self.reply(sentence(self.language, "both", self.rng, l=listed))
+        if len(same) == 1 and all(r == results[0] for r in results):
+            planned, results = planned[:1], results[:1]
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
         self.reply(("" if self.language == "zh" else " ").join(dict.fromkeys(parts)))
 
@@ -145,9 +147,17 @@ def _slot_filling(draft: Draft) -> None:
     given = {key: value for key, value in values.items() if key not in {p.key for p in missing}}
     draft.say(request(instance, given, draft.language, rng))
     joined = join_words(nouns, draft.language)
-    draft.facts["missing"] = [{"name": instance.names[p.key], "noun": noun} for p, noun in zip(missing, nouns, strict=True)]
-    draft.reply(sentence(draft.language, "ask" if len(missing) == 1 else "ask2", rng, n=joined), thought("ask", draft.language, rng, t=instance.tool.name, n=joined))
-    texts = [values[p.key].text if len(missing) == 1 else phrase(p, values[p.key], draft.language, rng).lstrip(":：， ") for p in missing]
+    draft.facts["missing"] = [
+        {"name": instance.names[p.key], "noun": noun} for p, noun in zip(missing, nouns, strict=True)
+    ]
+    draft.reply(
+        sentence(draft.language, "ask" if len(missing) == 1 else "ask2", rng, n=joined),
+        thought("ask", draft.language, rng, t=instance.tool.name, n=joined),
+    )
+    texts = [
+        values[p.key].text if len(missing) == 1 else phrase(p, values[p.key], draft.language, rng).lstrip(":：， ")
+        for p in missing
+    ]
     text = ("，" if chinese else ", ").join(texts)
     if len(missing) == 1 and missing[0].kind not in ("objects", "object", "quoted") and rng.random() < 0.8:
         text = sentence(draft.language, "give", rng, t=text, T=capital(text), n=joined)
@@ -161,14 +171,18 @@ def _askable(param: Param) -> bool:
 
 def _negative(draft: Draft) -> None:
     rng, language = draft.rng, draft.language
-    kind = rng.choices(("removed", "near_miss", "howto", "small_talk", "knowledge", "capabilities"), (34, 26, 10, 10, 13, 7))[0]
+    kind = rng.choices(
+        ("removed", "near_miss", "howto", "small_talk", "knowledge", "capabilities"), (34, 26, 10, 10, 13, 7)
+    )[0]
     draft.facts["negative"] = kind
     offered = [i.base for i in draft.tool_set.instances]
     head = head_of(rng.choice(offered), language)
     if kind in ("removed", "near_miss"):
         domains = {tool.domain for tool in offered}
         near = kind == "near_miss"
-        base = draw_tool(draft.split, rng, lambda t: (t.domain in domains) == near and not any(related(t, o) for o in offered))
+        base = draw_tool(
+            draft.split, rng, lambda t: (t.domain in domains) == near and not any(related(t, o) for o in offered)
+        )
         base = base or draw_tool(draft.split, rng, lambda t: not any(related(t, o) for o in offered))
         if base is not None:
             wanted = ToolInstance(base, draft.tool_set.instances[0].tool, {p.key: p.key for p in base.params})
@@ -180,12 +194,20 @@ def _negative(draft: Draft) -> None:
         head = head_of(instance.base, language)
         draft.say(sentence(language, "howto_q", rng, h=head))
         nouns = [p.noun_zh if language == "zh" else p.noun for p in instance.params if p.required]
-        text = sentence(language, "howto_a" if nouns else "howto_a0", rng, h=_second_person(head, language), p=join_words(nouns or ["-"], language))
+        text = sentence(
+            language,
+            "howto_a" if nouns else "howto_a0",
+            rng,
+            h=_second_person(head, language),
+            p=join_words(nouns or ["-"], language),
+        )
         return draft.reply(text, thought("talk", language, rng))
     if kind == "capabilities":
         heads = list(dict.fromkeys(_second_person(head_of(b, language), language) for b in offered))[:4]
         draft.say(sentence(language, "what_q", rng))
-        return draft.reply(sentence(language, "what_a", rng, h=join_words(heads, language)), thought("talk", language, rng))
+        return draft.reply(
+            sentence(language, "what_a", rng, h=join_words(heads, language)), thought("talk", language, rng)
+        )
     table = replies()[language]["small" if kind == "small_talk" else "facts"]
     question, _, reply = rng.choice(table).partition("|")
     draft.say(question)
@@ -209,7 +231,11 @@ def _multi_turn(draft: Draft) -> None:
     draft.run([(first, values)])
     second = rng.choice([i for i in instances if i is not first] or [first])
     again = draft.values(second)
-    shared = [k for k in again if k in values and second.base.param(k).kind == "pool" and second is not first and again[k].arg != values[k].arg]
+    shared = [
+        k
+        for k in again
+        if k in values and second.base.param(k).kind == "pool" and second is not first and again[k].arg != values[k].arg
+    ]
     for key in shared[:1]:
         noun = second.base.param(key).noun_zh if draft.language == "zh" else second.base.param(key).noun
         same = f"同一个{noun}" if draft.language == "zh" else f"the same {noun}"
@@ -229,8 +255,11 @@ def _chain(draft: Draft, first: ToolInstance, second: ToolInstance) -> None:
     again = draft.values(second)
     ref = next(p for p in second.params if p.kind == "ref")
     said = {key: value for key, value in again.items() if key != ref.key}
-    bridge = rng.choice(("Actually, ", "On second thought, ", "Now ", "Next, ", "Great. Now ", "Hmm, ", "One more thing: ") if language == "en"
-                        else ("还是", "等一下，", "好的，接下来", "另外，", "然后", "对了，"))
+    bridge = rng.choice(
+        ("Actually, ", "On second thought, ", "Now ", "Next, ", "Great. Now ", "Hmm, ", "One more thing: ")
+        if language == "en"
+        else ("还是", "等一下，", "好的，接下来", "另外，", "然后", "对了，")
+    )
     core, _ = imperative(second, said, language, rng)
     draft.say(f"{bridge}{core}{'。' if language == 'zh' else '.'}")
     again[ref.key] = Value(issued, issued, {"": {"text": "", "result": issued}})
@@ -243,18 +272,31 @@ def _parallel(draft: Draft) -> None:
         pair = rng.sample(draft.tool_set.instances, 2)
         planned = [(i, draft.values(i)) for i in pair]
         cores = [_core(i, v, draft) for i, v in planned]
-        link = rng.choice((", and ", " and also ", ", then ", ". Also ", "; and ") if language == "en" else ("，再", "，然后", "。另外", "，顺便", "，同时"))
+        link = rng.choice(
+            (", and ", " and also ", ", then ", ". Also ", "; and ")
+            if language == "en"
+            else ("，再", "，然后", "。另外", "，顺便", "，同时")
+        )
         text = link.join(cores)
-        frame = rng.choice(("{}.", "Please {}.", "I need you to {}.", "{}", "Can you {}?", "I'd like to {}.") if language == "en"
-                           else ("{}。", "请{}。", "帮我{}。", "{}", "麻烦{}。"))
+        frame = rng.choice(
+            ("{}.", "Please {}.", "I need you to {}.", "{}", "Can you {}?", "I'd like to {}.")
+            if language == "en"
+            else ("{}。", "请{}。", "帮我{}。", "{}", "麻烦{}。")
+        )
         draft.say(capital(frame.format(text)))
         draft.run(planned)
         return
-    usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in _VARIED]
+    usable = [
+        (i, p)
+        for i in draft.tool_set.instances
+        if i.base.act in ("get", "search", "compute")
+        for p in i.params
+        if p.required and p.kind in _VARIED
+    ]
     if not usable:
         return _repeat(draft)
     instance, param = rng.choice(usable)
-    if param.phrases_en == () or len(usable) > 2 and rng.random() < 0.3:
+    if param.phrases_en == () or (len(usable) > 2 and rng.random() < 0.3):
         return _repeat(draft, instance)
     values = draft.values(instance)
     several: dict[str, Value] = {}
@@ -279,8 +321,11 @@ def _repeat(draft: Draft, instance: ToolInstance | None = None) -> None:
     if all(second[key].arg == first[key].arg for key in first):
         return _single(draft)
     texts = [_core(instance, values, draft) for values in (first, second)]
-    layout = rng.choice(("{0}. Then {1}.", "{0}, and {1}.", "{0}; also {1}.", "Two things: {0}, and {1}.", "Please {0} and then {1}.") if language == "en"
-                        else ("{0}，再{1}。", "{0}。另外{1}。", "两件事：{0}；{1}。", "请{0}，然后{1}。"))
+    layout = rng.choice(
+        ("{0}. Then {1}.", "{0}, and {1}.", "{0}; also {1}.", "Two things: {0}, and {1}.", "Please {0} and then {1}.")
+        if language == "en"
+        else ("{0}，再{1}。", "{0}。另外{1}。", "两件事：{0}；{1}。", "请{0}，然后{1}。")
+    )
     draft.say(capital(layout.format(*texts)))
     draft.run([(instance, first), (instance, second)])
 
@@ -318,16 +363,28 @@ def _follow_up(draft: Draft) -> None:
         if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
             text = sentence(language, "follow", rng, t=value.text)
         else:
-            text = sentence(language, "follow_attr", rng, t=value.text, n=noun, a=_attribute(param, value, language, rng))
+            text = sentence(
+                language, "follow_attr", rng, t=value.text, n=noun, a=_attribute(param, value, language, rng)
+            )
         draft.say(text)
         draft.run([(instance, values)])
 
 
 def _attribute(param: Param, value: Value, language: str, rng: random.Random) -> str:
-    return attribute(param, value, language, rng) if not param.phrases_en else phrase(param, value, language, rng).lstrip(": ，：")
+    return (
+        attribute(param, value, language, rng)
+        if not param.phrases_en
+        else phrase(param, value, language, rng).lstrip(": ，：")
+    )
 
 
 _WRITERS = {
-    "single": _single, "negative": _negative, "slot_filling": _slot_filling, "multi_turn": _multi_turn, "nested": _nested,
-    "date": _date, "parallel": _parallel, "follow_up": _follow_up,
+    "single": _single,
+    "negative": _negative,
+    "slot_filling": _slot_filling,
+    "multi_turn": _multi_turn,
+    "nested": _nested,
+    "date": _date,
+    "parallel": _parallel,
+    "follow_up": _follow_up,
 }

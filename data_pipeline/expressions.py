@@ -11,7 +11,11 @@ from typing import Any
 from fcdist.errors import GenerationError
 
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
 }
 
 
@@ -23,10 +27,25 @@ def _fib(n: int) -> int:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sqrt": math.sqrt, "log": math.log, "comb": math.comb, "perm": math.perm, "factorial": math.factorial, "gcd": math.gcd,
-    "lcm": math.lcm, "mean": statistics.fmean, "median": statistics.median, "stdev": statistics.stdev,
-    "variance": statistics.variance, "sum": sum, "prod": math.prod, "max": max, "min": min, "len": len, "length": len,
-    "reverse": lambda text: text[::-1], "fib": _fib,
+    "sqrt": math.sqrt,
+    "log": math.log,
+    "comb": math.comb,
+    "perm": math.perm,
+    "factorial": math.factorial,
+    "gcd": math.gcd,
+    "lcm": math.lcm,
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "stdev": statistics.stdev,
+    "variance": statistics.variance,
+    "sum": sum,
+    "prod": math.prod,
+    "max": max,
+    "min": min,
+    "len": len,
+    "length": len,
+    "reverse": lambda text: text[::-1],
+    "fib": _fib,
 }
 
 
@@ -61,4 +80,6 @@ def _walk(node: ast.expr, names: Mapping[str, Any], expression: str) -> Any:
         return _OPERATORS[type(node.op)](left, right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
         return _FUNCTIONS[node.func.id](*(_walk(argument, names, expression) for argument in node.args))
-    raise GenerationError(f"formula {expression!r}: {ast.unparse(node)!r} is not arithmetic, a known function or a parameter")
+    raise GenerationError(
+        f"formula {expression!r}: {ast.unparse(node)!r} is not arithmetic, a known function or a parameter"
+    )

@@ -132,11 +132,12 @@ def grounding(conversation: Conversation) -> str | None:
 
 
 def thoughts(conversation: Conversation) -> str | None:
-    """A thought before calls names a tool that is called; one before an answer of a negative names no call."""
+    """A thought before calls names a tool that is called."""
     for message in conversation.messages:
-        if message.thought is not None and message.tool_calls:
-            if not any(call.name in message.thought for call in message.tool_calls):
-                return "thought_names_other_tool"
+        if not message.thought or not message.tool_calls:
+            continue
+        if not any(call.name in message.thought for call in message.tool_calls):
+            return "thought_names_other_tool"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Reads numbers, clock times and dates out of plain English and Chinese. Used by gates; knows nothing of the generator."""
+"""Reads numbers, clock times and dates out of English and Chinese. Used by gates; knows nothing of the generator."""
 
 import calendar
 import re
@@ -6,14 +6,42 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 _WORDS = {
-    w: i for i, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-                               "seventeen eighteen nineteen".split())
-} | {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+    w: i
+    for i, w in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
+    )
+} | {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
 _DIGITS_ZH = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _SCALES = {"million": 1e6, "billion": 1e9, "thousand": 1e3, "万": 1e4, "亿": 1e8, "千": 1e3, "百": 1e2}
 _NUMBER = re.compile(r"(?<![\d.])-?(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?\s*(million|billion|thousand|万|亿)?", re.I)
-_WORD = re.compile(r"\b(" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")(?:[- ](one|two|three|four|five|six|seven|eight|nine))?\b"
-                   r"(?:\s+(hundred|thousand|million))?", re.I)
+_WORD = re.compile(
+    r"\b("
+    + "|".join(sorted(_WORDS, key=len, reverse=True))
+    + r")(?:[- ](one|two|three|four|five|six|seven|eight|nine))?\b"
+    r"(?:\s+(hundred|thousand|million))?",
+    re.I,
+)
 _ZH = re.compile(r"[零〇一二两三四五六七八九十百千万亿]+")
 _MONTHS = {name.lower(): i for i, name in enumerate(calendar.month_name) if name}
 _WEEKDAYS = {name.lower(): i for i, name in enumerate(calendar.day_name)}
@@ -63,7 +91,9 @@ def times(text: str) -> set[str]:
         hour = int(match[1]) % 12 + (12 if match[3].lower() == "pm" else 0)
         found.add(f"{hour:02d}:{int(match[2] or 0):02d}")
     found |= {f"{int(m[1]):02d}:{m[2]}" for m in re.finditer(r"(?<!\d)(\d{1,2}):(\d{2})(?!\d)(?!\s*[ap]m)", text, re.I)}
-    for match in re.finditer(r"(早上|上午|中午|下午|晚上)?(\d{1,2}|[一二两三四五六七八九十]+)点(?:(半)|(\d{1,2})分?)?", text):
+    for match in re.finditer(
+        r"(早上|上午|中午|下午|晚上)?(\d{1,2}|[一二两三四五六七八九十]+)点(?:(半)|(\d{1,2})分?)?", text
+    ):
         hour = int(match[2]) if match[2].isdigit() else chinese_number(match[2])
         hour += 12 if match[1] in ("下午", "晚上") and hour < 12 else 0
         found.add(f"{hour:02d}:{30 if match[3] else int(match[4] or 0):02d}")
@@ -93,7 +123,10 @@ def _valid(year: int, month: int, day: int) -> bool:
 
 def _explicit(text: str) -> list[tuple[int, int, int]]:
     out = [(int(m[1]), int(m[2]), int(m[3])) for m in re.finditer(r"(\d{4})[-年/](\d{1,2})[-月/](\d{1,2})", text)]
-    out += [(int(m[3]), _MONTHS[m[1]], int(m[2])) for m in re.finditer(rf"({_M}) (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})", text)]
+    out += [
+        (int(m[3]), _MONTHS[m[1]], int(m[2]))
+        for m in re.finditer(rf"({_M}) (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})", text)
+    ]
     return out + [(int(m[3]), _MONTHS[m[2]], int(m[1])) for m in re.finditer(rf"(\d{{1,2}}) ({_M}) (\d{{4}})", text)]
 
 
@@ -131,7 +164,7 @@ def _next_month(today: date, day: int) -> date | None:
 Rule = Callable[[re.Match[str], date], date | None]
 _N = r"(\d+|[一二两三四五六七八九十]+)"
 _RULES: tuple[tuple[str, Rule], ...] = (
-    (r"\btoday\b|今天", lambda m, t: t),
+    (r"(?<!from )\btoday\b|今天", lambda m, t: t),
     (r"(?<!after )\btomorrow\b|明天", lambda m, t: t + timedelta(1)),
     (r"day after tomorrow|(?<!大)后天", lambda m, t: t + timedelta(2)),
     (r"大后天", lambda m, t: t + timedelta(3)),

@@ -29,7 +29,9 @@ class ProgrammaticTeacher:
         held_out = config.split == "held_out"
         self._tools = [t for t in self._catalogue.tools if (t.domain in config.held_out_domains) == held_out]
         if not self._tools:
-            raise ConfigError(f"generate.split={config.split} leaves no domain; generate.held_out_domains={config.held_out_domains}")
+            raise ConfigError(
+                f"generate.split={config.split} leaves no domain; generate.held_out_domains={config.held_out_domains}"
+            )
         self._per_set = max(1, config.conversations_per_tool_set)
         self._cells = plan_cells(config.num_conversations, config.shares, config.languages, self._per_set, seed)
         self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
@@ -51,8 +53,13 @@ class ProgrammaticTeacher:
             **draft.facts,
         }
         return Conversation(
-            messages=tuple(messages), tools=tuple(i.tool for i in tool_set.instances), id=f"prog-{self._seed}-{index}",
-            source="programmatic", category=cell.category, language=cell.language, metadata=metadata,
+            messages=tuple(messages),
+            tools=tuple(i.tool for i in tool_set.instances),
+            id=f"prog-{self._seed}-{index}",
+            source="programmatic",
+            category=cell.category,
+            language=cell.language,
+            metadata=metadata,
         )
 
     def _draft(self, index: int, attempt: int, tool_set: ToolSet) -> Draft:

@@ -13,12 +13,27 @@ from data_pipeline.slots import Value, join_words
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
 _THOUGHTS_CALL = {
-    "en": ("The user wants to {h}. {t} fits.", "{t} does this: {a} given.", "Call {t} with {a}.", "{t} fits; given: {a}.",
-           "This needs {t}."),
-    "zh": ("用户想{h}，调用{t}。", "{t}符合，已给出{a}。", "用{t}，参数有{a}。", "需要调用{t}。", "{t}可以完成，{a}都有了。"),
+    "en": (
+        "The user wants to {h}. {t} fits.",
+        "{t} does this: {a} given.",
+        "Call {t} with {a}.",
+        "{t} fits; given: {a}.",
+        "This needs {t}.",
+    ),
+    "zh": (
+        "用户想{h}，调用{t}。",
+        "{t}符合，已给出{a}。",
+        "用{t}，参数有{a}。",
+        "需要调用{t}。",
+        "{t}可以完成，{a}都有了。",
+    ),
 }
 _THOUGHTS_NONE = {
-    "en": ("No offered tool can do this.", "None of the tools fits this request.", "There is no tool for this, so say so."),
+    "en": (
+        "No offered tool can do this.",
+        "None of the tools fits this request.",
+        "There is no tool for this, so say so.",
+    ),
     "zh": ("没有工具能做这件事。", "现有工具都不适合这个请求。", "没有合适的工具，直接说明。"),
 }
 _THOUGHTS_TALK = {
@@ -26,7 +41,11 @@ _THOUGHTS_TALK = {
     "zh": ("不需要工具。", "可以直接回答。", "无需调用，直接回复。"),
 }
 _THOUGHTS_ASK = {
-    "en": ("{t} needs the {n}; not given, so ask.", "Missing: {n}. Ask for it.", "{t} fits, but the {n} was not given."),
+    "en": (
+        "{t} needs the {n}; not given, so ask.",
+        "Missing: {n}. Ask for it.",
+        "{t} fits, but the {n} was not given.",
+    ),
     "zh": ("{t}需要{n}，用户没说，要问。", "缺少{n}，先询问。", "{t}合适，但没有给出{n}。"),
 }
 
@@ -50,13 +69,19 @@ def head_of(tool: BaseTool, language: str) -> str:
     return next(head for head in heads if "{" not in head and head[-1] not in "?？")
 
 
-def thought_call(names: Sequence[str], bases: Sequence[BaseTool], arguments: Sequence[str], language: str, rng: random.Random) -> str:
+def thought_call(
+    names: Sequence[str], bases: Sequence[BaseTool], arguments: Sequence[str], language: str, rng: random.Random
+) -> str:
     """Names the tools that are called, and sometimes the arguments that were given."""
     given = join_words(list(arguments), language) if arguments else ("nothing" if language == "en" else "无")
     tools = join_words(list(dict.fromkeys(names)), language)
     if len(names) > 1:
-        return (f"{len(names)} calls are needed: {tools}." if language == "en" else f"需要{len(names)}次调用：{tools}。")
-    options = _THOUGHTS_CALL[language] if 0 < len(arguments) <= 5 else _THOUGHTS_CALL[language][:1] + _THOUGHTS_CALL[language][-1:] * (language == "en")
+        return f"{len(names)} calls are needed: {tools}." if language == "en" else f"需要{len(names)}次调用：{tools}。"
+    options = (
+        _THOUGHTS_CALL[language]
+        if 0 < len(arguments) <= 5
+        else _THOUGHTS_CALL[language][:1] + _THOUGHTS_CALL[language][-1:] * (language == "en")
+    )
     return rng.choice(options).format(t=tools, a=given, h=_own(head_of(bases[0], language)))
 
 
@@ -70,7 +95,9 @@ def thought(kind: str, language: str, rng: random.Random, **slots: str) -> str:
     return rng.choice(table[language]).format(**slots)
 
 
-def answer(tool: BaseTool, values: Mapping[str, Value], result: Mapping[str, Any], language: str, rng: random.Random) -> str:
+def answer(
+    tool: BaseTool, values: Mapping[str, Value], result: Mapping[str, Any], language: str, rng: random.Random
+) -> str:
     """One or two sentences about `result`."""
     chinese = language == "zh"
     if "error" in result:

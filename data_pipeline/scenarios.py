@@ -31,7 +31,9 @@ def apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
     return counts
 
 
-def plan_cells(num: int, shares: Mapping[str, float], languages: Mapping[str, float], per_set: int, seed: int) -> list[Cell]:
+def plan_cells(
+    num: int, shares: Mapping[str, float], languages: Mapping[str, float], per_set: int, seed: int
+) -> list[Cell]:
     """Category and language of every index; both quotas are exact.
 
     Raises:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from data_pipeline.dates import SMALL_EN, SMALL_ZH, explicit_date, relative_date
-from data_pipeline.people import company, email, person, phone
+from data_pipeline.people import company, email, invented, person, phone
 
 Spec = Mapping[str, Any]
 Leaf = str | Mapping[str, str]
@@ -136,8 +136,11 @@ def _int(spec: Spec, context: Context) -> Value:
 def _num(spec: Spec, context: Context) -> Value:
     digits = spec.get("d", 1)
     if context.rng.random() < 0.5 and spec.get("hi", 100) >= 3:
-        arg: float = max(int(spec.get("lo", 1)), 1) if spec.get("hi", 100) <= 1 else _whole(
-            {**spec, "lo": max(1, int(spec.get("lo", 1))), "hi": int(spec.get("hi", 100))}, context)
+        arg: float = (
+            max(int(spec.get("lo", 1)), 1)
+            if spec.get("hi", 100) <= 1
+            else _whole({**spec, "lo": max(1, int(spec.get("lo", 1))), "hi": int(spec.get("hi", 100))}, context)
+        )
     else:
         arg = round(context.rng.uniform(spec.get("lo", 1), spec.get("hi", 100)), digits)
     if float(arg).is_integer():
@@ -163,7 +166,9 @@ def _pct(spec: Spec, context: Context) -> Value:
         value = int(value)
     arg = round(value / 100, 6) if spec.get("frac") else value
     if context.language == "zh":
-        words = [f"{value}%", f"{value}%"] + ([f"百分之{SMALL_ZH[value].replace('两', '二')}"] if value in range(1, 11) else [])
+        words = [f"{value}%", f"{value}%"] + (
+            [f"百分之{SMALL_ZH[value].replace('两', '二')}"] if value in range(1, 11) else []
+        )
     else:
         words = [f"{value}%", f"{value}%", f"{value} percent"]
         words += [f"{SMALL_EN[value]} percent"] if value in range(1, 11) else []
@@ -187,6 +192,8 @@ def _enum(spec: Spec, context: Context) -> Value:
 
 def _pool(spec: Spec, context: Context) -> Value:
     text = context.rng.choice(context.pools[spec["pool"]])[context.language == "zh"]
+    if context.rng.random() < 0.5:
+        text = invented(spec["pool"], context.rng, context.language) or text
     return _one(bare(text), text, bare(text))
 
 
@@ -233,7 +240,9 @@ def _time(spec: Spec, context: Context) -> Value:
     hour, minute = context.rng.randint(spec.get("lo", 7), spec.get("hi", 21)), context.rng.choice((0, 0, 0, 30, 15, 45))
     arg = f"{hour:02d}:{minute:02d}"
     if context.language == "zh":
-        part = "早上" if hour < 10 else "上午" if hour < 12 else "中午" if hour == 12 else "下午" if hour < 18 else "晚上"
+        part = (
+            "早上" if hour < 10 else "上午" if hour < 12 else "中午" if hour == 12 else "下午" if hour < 18 else "晚上"
+        )
         short = hour if hour <= 12 else hour - 12
         tail = "点" if minute == 0 else "点半" if minute == 30 else f"点{minute}分"
         return _one(arg, context.rng.choice((f"{part}{short}{tail}", f"{part}{short}{tail}", arg)))
@@ -253,7 +262,7 @@ def _code(spec: Spec, context: Context) -> Value:
 
 
 def join_words(words: list[str], language: str, rng: random.Random | None = None) -> str:
-    """"a, b and c" or "a、b和c"."""
+    """ "a, b and c" or "a、b和c"."""
     if len(words) == 1:
         return words[0]
     if language == "zh":
@@ -272,7 +281,12 @@ def _numbers(spec: Spec, context: Context) -> Value:
     if context.language == "zh":
         layouts = ["、".join(words), "，".join(words), "[" + ", ".join(words) + "]", ", ".join(words)]
     else:
-        layouts = [", ".join(words), join_words(words, "en"), "[" + ", ".join(words) + "]", ", ".join(words[:-1]) + ", and " + words[-1]]
+        layouts = [
+            ", ".join(words),
+            join_words(words, "en"),
+            "[" + ", ".join(words) + "]",
+            ", ".join(words[:-1]) + ", and " + words[-1],
+        ]
     return Value(args, context.rng.choice(layouts), {str(i): w for i, w in enumerate(words)})
 
 
@@ -309,9 +323,28 @@ def _objects(spec: Spec, context: Context) -> Value:
 
 
 _SAMPLERS: dict[str, Callable[[Spec, Context], Value]] = {
-    "int": _int, "num": _num, "money": _money, "pct": _pct, "year": _year, "bool": _bool, "enum": _enum, "pool": _pool,
-    "quoted": _quoted, "person": _person, "company": _company, "email": _email, "phone": _phone, "date": _date,
-    "time": _time, "ref": _ref, "code": _code, "ints": _numbers, "nums": _numbers, "strs": _strs, "people": _strs,
-    "object": _object, "objects": _objects,
+    "int": _int,
+    "num": _num,
+    "money": _money,
+    "pct": _pct,
+    "year": _year,
+    "bool": _bool,
+    "enum": _enum,
+    "pool": _pool,
+    "quoted": _quoted,
+    "person": _person,
+    "company": _company,
+    "email": _email,
+    "phone": _phone,
+    "date": _date,
+    "time": _time,
+    "ref": _ref,
+    "code": _code,
+    "ints": _numbers,
+    "nums": _numbers,
+    "strs": _strs,
+    "people": _strs,
+    "object": _object,
+    "objects": _objects,
 }
 SLOT_TYPES: tuple[str, ...] = tuple(_SAMPLERS)

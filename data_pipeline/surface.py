@@ -32,11 +32,31 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "log": ("log", "record", "save"),
 }
 _DESCRIPTIONS = (
-    "{H}.", "{H}.", "{H}.", "Use this to {h}.", "{H} for the user.", "Function to {h}.", "{H} and return the result.",
-    "Lets you {h}.", "API to {h}.", "{H} based on the given parameters.", "{H} with the supplied details.",
+    "{H}.",
+    "{H}.",
+    "{H}.",
+    "Use this to {h}.",
+    "{H} for the user.",
+    "Function to {h}.",
+    "{H} and return the result.",
+    "Lets you {h}.",
+    "API to {h}.",
+    "{H} based on the given parameters.",
+    "{H} with the supplied details.",
 )
-_PARAM_DESCRIPTIONS = ("{N}.", "The {n}.", "The {n}.", "{N}", "The {n} to use.", "{N} for the request.", "Specifies the {n}.")
-_FORMATS = {"date": ("YYYY-MM-DD", "in YYYY-MM-DD format", "ISO 8601, YYYY-MM-DD"), "time": ("HH:MM, 24-hour", "in HH:MM format", "24-hour HH:MM")}
+_PARAM_DESCRIPTIONS = (
+    "{N}.",
+    "The {n}.",
+    "The {n}.",
+    "{N}",
+    "The {n} to use.",
+    "{N} for the request.",
+    "Specifies the {n}.",
+)
+_FORMATS = {
+    "date": ("YYYY-MM-DD", "in YYYY-MM-DD format", "ISO 8601, YYYY-MM-DD"),
+    "time": ("HH:MM, 24-hour", "in HH:MM format", "24-hour HH:MM"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +91,26 @@ class ToolInstance:
         """Path in the arguments → the words that carry the leaf."""
         return {
             f"{public}.{path}".rstrip("."): leaf
-            for key, public in self.names.items() if key in values
+            for key, public in self.names.items()
+            if key in values
             for path, leaf in values[key].leaves.items()
         }
 
 
 def make_style(rng: random.Random, chinese: bool) -> Style:
     """Draw the habits of a tool set."""
-    return Style(rng.choices(("snake", "camel", "dotted", "pascal"), (66, 12, 18, 4))[0], chinese and rng.random() < 0.25)
+    return Style(
+        rng.choices(("snake", "camel", "dotted", "pascal"), (66, 12, 18, 4))[0], chinese and rng.random() < 0.25
+    )
 
 
 def dress(
-    base: BaseTool, style: Style, rng: random.Random, pools: Mapping[str, Sequence[tuple[str, str]]], taken: Sequence[str] = (), keep: Sequence[str] = ()
+    base: BaseTool,
+    style: Style,
+    rng: random.Random,
+    pools: Mapping[str, Sequence[tuple[str, str]]],
+    taken: Sequence[str] = (),
+    keep: Sequence[str] = (),
 ) -> ToolInstance:
     """A public face for `base`.
 
@@ -138,7 +166,12 @@ def _description(base: BaseTool, style: Style, rng: random.Random) -> str:
         return rng.choice(("{}。", "{}", "用于{}。", "{}并返回结果。")).format(head.rstrip("？"))
     heads = [h for h in base.heads_en if not h.endswith("?") and "{" not in h]
     if base.id.startswith("lookup_"):
-        heads = [f"get the {base.noun[0]}", f"look up the {base.noun[0]}", f"retrieve the {base.noun[0]}", f"find the {base.noun[0]} by name"]
+        heads = [
+            f"get the {base.noun[0]}",
+            f"look up the {base.noun[0]}",
+            f"retrieve the {base.noun[0]}",
+            f"find the {base.noun[0]} by name",
+        ]
     head = re.sub(r"\b(my|me)\b", lambda m: {"my": "the", "me": "the user"}[m[1]], rng.choice(heads))
     return rng.choice(_DESCRIPTIONS).format(H=head[:1].upper() + head[1:], h=head)
 
@@ -146,15 +179,22 @@ def _description(base: BaseTool, style: Style, rng: random.Random) -> str:
 def _example(param: Param, pools: Mapping[str, Sequence[tuple[str, str]]]) -> Sequence[str]:
     if param.kind == "pool":
         return [bare(english) for english, _ in pools[param.spec["pool"]]]
-    return {"email": ("user@example.com",), "year": ("1999", "2015"), "person": ("Jane Doe",), "date": ("2024-05-31", "2023-11-02")}.get(param.kind, ())
+    return {
+        "email": ("user@example.com",),
+        "year": ("1999", "2015"),
+        "person": ("Jane Doe",),
+        "date": ("2024-05-31", "2023-11-02"),
+    }.get(param.kind, ())
 
 
-def _property(param: Param, style: Style, rng: random.Random, pools: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
+def _property(
+    param: Param, style: Style, rng: random.Random, pools: Mapping[str, Sequence[tuple[str, str]]]
+) -> dict[str, Any]:
     fragment = schema(param.spec)
     if style.chinese:
         text = param.noun_zh
     else:
-        noun = param.noun if not param.noun.startswith("whether") else param.noun
+        noun = param.noun
         layout = rng.choice(_PARAM_DESCRIPTIONS) if not noun.startswith("whether") else "{N}."
         text = layout.format(N=noun[:1].upper() + noun[1:], n=noun)
     notes: list[str] = []

@@ -4,28 +4,43 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 
 from data_pipeline.catalogue import NESTED, BaseTool
-from data_pipeline.replies import sentence
 from data_pipeline.dates import day_line
+from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell
 from data_pipeline.surface import ToolInstance, dress, make_style
 
 CONFUSABLE: tuple[frozenset[str], ...] = (
     frozenset({"create_event", "schedule_meeting", "set_reminder", "add_task", "add_tasks", "vacuum_schedule"}),
     frozenset({"search_recipes", "get_recipe", "scale_recipe", "get_nutrition", "dish"}),
-    frozenset({"mean", "grade_average", "sum_list"}), frozenset({"log_workout", "log_exercises"}),
-    frozenset({"book_hotel", "search_hotels"}), frozenset({"book_flight", "search_flights", "get_flight_status"}),
-    frozenset({"track_order", "track_parcel", "cancel_order", "cancel_shipment"}), frozenset({"place_order", "order_food", "add_to_cart"}),
-    frozenset({"get_lyrics_info", "song"}), frozenset({"player_stats", "athlete"}), frozenset({"match_result", "team", "league_table"}),
-    frozenset({"send_email", "send_message", "make_call"}), frozenset({"get_stock_price", "stock"}), frozenset({"drug_dosage", "drug"}),
-    frozenset({"tip_amount", "split_bill"}), frozenset({"bmi", "daily_calories"}), frozenset({"search_movies", "movie", "movie_showtimes"}),
-    frozenset({"value_range", "std_dev", "variance"}), frozenset({"percentage_of", "sales_tax", "apply_coupon", "percent_change"}),
-    frozenset({"cancel_booking", "delete_event"}), frozenset({"query_table", "table_stats"}), frozenset({"get_weather", "get_humidity", "get_air_quality"}),
-    frozenset({"mortgage_payment", "compound_interest", "simple_interest"}), frozenset({"get_directions", "travel_time", "traffic_info"}),
-    frozenset({"search_library", "book", "reserve_book"}), frozenset({"estimate_value", "search_homes"}), frozenset({"turn_on_device", "dim_lights"}),
-    frozenset({"ping_host", "get_metrics"}), frozenset({"city", "country"}),
+    frozenset({"mean", "grade_average", "sum_list"}),
+    frozenset({"log_workout", "log_exercises"}),
+    frozenset({"book_hotel", "search_hotels"}),
+    frozenset({"book_flight", "search_flights", "get_flight_status"}),
+    frozenset({"track_order", "track_parcel", "cancel_order", "cancel_shipment"}),
+    frozenset({"place_order", "order_food", "add_to_cart"}),
+    frozenset({"get_lyrics_info", "song"}),
+    frozenset({"player_stats", "athlete"}),
+    frozenset({"match_result", "team", "league_table"}),
+    frozenset({"send_email", "send_message", "make_call"}),
+    frozenset({"get_stock_price", "stock"}),
+    frozenset({"drug_dosage", "drug"}),
+    frozenset({"tip_amount", "split_bill"}),
+    frozenset({"bmi", "daily_calories"}),
+    frozenset({"search_movies", "movie", "movie_showtimes"}),
+    frozenset({"value_range", "std_dev", "variance"}),
+    frozenset({"percentage_of", "sales_tax", "apply_coupon", "percent_change"}),
+    frozenset({"cancel_booking", "delete_event"}),
+    frozenset({"query_table", "table_stats"}),
+    frozenset({"get_weather", "get_humidity", "get_air_quality"}),
+    frozenset({"mortgage_payment", "compound_interest", "simple_interest"}),
+    frozenset({"get_directions", "travel_time", "traffic_info"}),
+    frozenset({"search_library", "book", "reserve_book"}),
+    frozenset({"estimate_value", "search_homes"}),
+    frozenset({"turn_on_device", "dim_lights"}),
+    frozenset({"ping_host", "get_metrics"}),
+    frozenset({"city", "country"}),
 )
 """Groups whose requests a sibling could half serve; they never make a near miss of one another."""
 
@@ -60,7 +75,9 @@ def related(a: BaseTool, b: BaseTool) -> bool:
     return a.id == b.id or any(a.group in group and b.group in group for group in CONFUSABLE)
 
 
-def draw_tool(tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool] = lambda _: True) -> BaseTool | None:
+def draw_tool(
+    tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool] = lambda _: True
+) -> BaseTool | None:
     """A fitting tool; written, formula and look-up tools get fixed shares whatever their numbers."""
     kind = rng.choices(("written", "formula", "lookup"), (45, 30, 25))[0]
     chosen = [t for t in tools if fits(t) and source(t) == kind] or [t for t in tools if fits(t)]
@@ -71,10 +88,20 @@ def source(tool: BaseTool) -> str:
     """How the tool came into the catalogue."""
     if tool.id.startswith("lookup_"):
         return "lookup"
-    return "formula" if set(tool.out) == {"result"} and tool.act == "compute" and tool.group == tool.id and tool.id != "reverse_text" else "written"
+    return (
+        "formula"
+        if set(tool.out) == {"result"} and tool.act == "compute" and tool.group == tool.id and tool.id != "reverse_text"
+        else "written"
+    )
 
 
-def build_tool_set(set_id: str, cells: Sequence[Cell], tools: Sequence[BaseTool], pools: Mapping[str, Sequence[tuple[str, str]]], rng: random.Random) -> ToolSet:
+def build_tool_set(
+    set_id: str,
+    cells: Sequence[Cell],
+    tools: Sequence[BaseTool],
+    pools: Mapping[str, Sequence[tuple[str, str]]],
+    rng: random.Random,
+) -> ToolSet:
     """Draw the tools that the categories of `cells` need, distractors, and the system message."""
     categories = {cell.category for cell in cells}
     chosen: list[BaseTool] = []
@@ -98,8 +125,8 @@ def build_tool_set(set_id: str, cells: Sequence[Cell], tools: Sequence[BaseTool]
     for _ in range(40):
         if len(chosen) >= size:
             break
-        near = rng.random() < 0.5
-        add(draw_tool(tools, rng, lambda t: t.domain == domain or not near))
+        pool = [t for t in tools if t.domain == domain] if rng.random() < 0.5 else tools
+        add(draw_tool(pool, rng))
     rng.shuffle(chosen)
     chinese = all(cell.language == "zh" for cell in cells)
     language = cells[0].language

@@ -14,6 +14,14 @@ from data_pipeline.surface import ToolInstance
 
 _SLOT = re.compile(r"\{(\w+)\}")
 Values = Mapping[str, Value]
+_TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("告诉我|提醒我")}
+"""Heads that already name the speaker do not go with frames in which the speaker acts."""
+_BY_ME = {
+    "en": re.compile(
+        r"^(I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|For a|Let|Time|Help|Can you help|Would you)"
+    ),
+    "zh": re.compile("我|顺便"),
+}
 
 
 @lru_cache(maxsize=1)
@@ -39,11 +47,15 @@ def request(instance: ToolInstance, values: Values, language: str, rng: random.R
     if question:
         text = rng.choice(table["q"]).format(Q=capital(core), q=core)
     else:
-        text = rng.choice(table["v"]).format(V=capital(core), v=core)
+        spoken = _TO_ME[language].search(core)
+        options = [frame for frame in table["v"] if not (spoken and _BY_ME[language].search(frame))]
+        text = rng.choice(options).format(V=capital(core), v=core)
     if not bare and rng.random() < 0.16:
         text = rng.choice(table["before"]) + capital(text)
-    if not bare and rng.random() < 0.12:
-        text = text + ("" if text[-1] in ".?!。？！" else "." if language == "en" else "。") + rng.choice(table["after"])
+    if not bare and rng.random() < 0.12 and not re.search("thank|谢|please|拜托|麻烦", text, re.I):
+        text = (
+            text + ("" if text[-1] in ".?!。？！" else "." if language == "en" else "。") + rng.choice(table["after"])
+        )
     if language == "en" and rng.random() < 0.07:
         text = text[0].lower() + text[1:] if not text.startswith("I") else text
     return text
@@ -58,8 +70,17 @@ def given_first(instance: ToolInstance, values: Values, language: str, rng: rand
         layout = rng.choice(("已知{a}，{h}", "{a}，{h}", "如果{a}，请{h}", "假设{a}。{h}", "有一道题：{a}，{h}"))
         text = layout.format(a="，".join(parts), h=head).replace("请" + head, head if head[-1] == "？" else "请" + head)
         return text if text[-1] == "？" else text + "。"
-    layout = rng.choice(("given {a}, {h}", "with {a}, {h}", "suppose we have {a}. {H}", "I have {a}. {H}", "assuming {a}, {h}", "we are given {a}. {H}",
-                         "here are the numbers: {a}. {H}"))
+    layout = rng.choice(
+        (
+            "given {a}, {h}",
+            "with {a}, {h}",
+            "suppose we have {a}. {H}",
+            "I have {a}. {H}",
+            "assuming {a}, {h}",
+            "we are given {a}. {H}",
+            "here are the numbers: {a}. {H}",
+        )
+    )
     text = capital(layout.format(a=join_words(parts, "en"), h=head, H=capital(head)))
     return text if text[-1] == "?" else text + "."
 
@@ -106,16 +127,20 @@ def _dated(options: Sequence[str], text: str, rng: random.Random) -> str:
 
 
 def attribute(param: Param, value: Value, language: str, rng: random.Random) -> str:
-    """"a mass of 5 kg" / 质量为5千克."""
+    """ "a mass of 5 kg" / 质量为5千克."""
     if language == "zh":
-        return rng.choice(("{}为{}", "{}是{}", "{}{}")).format(param.noun_zh, value.text) if not param.noun_zh[-1].isascii() else f"{param.noun_zh}={value.text}"
+        return (
+            rng.choice(("{}为{}", "{}是{}", "{}{}")).format(param.noun_zh, value.text)
+            if not param.noun_zh[-1].isascii()
+            else f"{param.noun_zh}={value.text}"
+        )
     if re.search(r"\d$|coefficient", param.noun):
         return f"{param.noun} = {value.text}"
     return f"{article(param.noun)}{param.noun} of {value.text}"
 
 
 def article(noun: str) -> str:
-    """"a " or "an "; nothing before a plural."""
+    """ "a " or "an "; nothing before a plural."""
     if noun.split()[-1].endswith("s") and not noun.endswith(("ss", "mass", "radius", "status")):
         return ""
     if noun.startswith(("first", "second", "number of", "annual")) and not noun.startswith("annual"):
@@ -143,12 +168,27 @@ def _attributes_en(params: Sequence[Param], values: Values, rng: random.Random) 
     if rng.random() < 0.3:
         rng.shuffle(order)
     full = join_words([attribute(p, values[p.key], "en", rng) for p in order], "en")
-    plain = full if any(p.noun.startswith("number") for p in order) else join_words(
-        [f"{p.noun} {values[p.key].text}" for p in order], "en")
+    plain = (
+        full
+        if any(p.noun.startswith("number") for p in order)
+        else join_words([f"{p.noun} {values[p.key].text}" for p in order], "en")
+    )
     are = join_words([f"the {p.noun} is {values[p.key].text}" for p in order], "en")
     pairs = ", ".join(f"{p.noun} = {values[p.key].text}" for p in order)
-    return rng.choice((f" with {full}", f" with {full}", f" given {full}", f" for {plain}", f" if {are}", f", where {are}",
-                       f" using {full}", f" ({pairs})", f": {pairs}", f" with {plain}"))
+    return rng.choice(
+        (
+            f" with {full}",
+            f" with {full}",
+            f" given {full}",
+            f" for {plain}",
+            f" if {are}",
+            f", where {are}",
+            f" using {full}",
+            f" ({pairs})",
+            f": {pairs}",
+            f" with {plain}",
+        )
+    )
 
 
 def _chinese(head: str, params: Sequence[Param], values: Values, rng: random.Random) -> str:
@@ -160,7 +200,9 @@ def _chinese(head: str, params: Sequence[Param], values: Values, rng: random.Ran
     text = "，".join([head, *parts])
     if attributes:
         joined = rng.choice(("，", "、")).join(attributes)
-        text = rng.choice((f"{text}，{joined}", f"{text}，已知{joined}", f"{text}，其中{joined}", f"{text}（{joined}）"))
+        text = rng.choice(
+            (f"{text}，{joined}", f"{text}，已知{joined}", f"{text}，其中{joined}", f"{text}（{joined}）")
+        )
     for i, item in enumerate(lists):
         text += item if i == 0 else f"，{item[1:]}"
     return text

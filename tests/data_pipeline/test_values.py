@@ -1,0 +1,96 @@
+"""Dates, numbers and formulas: what is sampled is read back by code that does not know the sampler."""
+
+import random
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_pipeline.catalogue import load_catalogue
+from data_pipeline.dates import relative_date
+from data_pipeline.expressions import evaluate
+from data_pipeline.gates import _same
+from data_pipeline.normalisers import chinese_number, dates, numbers, times
+from data_pipeline.slots import Context, sample, schema
+from data_pipeline.world import World
+from fcdist.errors import GenerationError
+
+
+@given(
+    day=st.dates(date(2020, 1, 1), date(2032, 12, 31)),
+    seed=st.integers(0, 10**6),
+    language=st.sampled_from(["en", "zh"]),
+)
+def test_a_relative_date_is_read_back_as_the_same_day(day, seed, language):
+    text, meant = relative_date(day, language, random.Random(seed))
+    assert dates(text, day) == {meant.isoformat()}
+    assert meant >= day
+
+
+@pytest.mark.parametrize(
+    ("text", "today", "expected"),
+    [
+        ("next Friday", date(2024, 2, 26), "2024-03-08"),
+        ("Friday", date(2024, 3, 1), "2024-03-08"),
+        ("the last day of the month", date(2024, 2, 10), "2024-02-29"),
+        ("the first of next month", date(2024, 12, 31), "2025-01-01"),
+        ("下周五", date(2024, 3, 3), "2024-03-08"),
+        ("大后天", date(2024, 12, 30), "2025-01-02"),
+        ("下个月最后一天", date(2023, 1, 31), "2023-02-28"),
+        ("两周后", date(2024, 2, 20), "2024-03-05"),
+        ("January 2", date(2024, 3, 1), "2025-01-02"),
+    ],
+)
+def test_date_expressions_across_months_and_years(text, today, expected):
+    assert dates(text, today) == {expected}
+
+
+def test_numbers_and_times_in_words():
+    assert 1200 in numbers("$1,200") and 0.1 in numbers("ten percent") and 25 in numbers("twenty-five people")
+    assert 30000 in numbers("3万元") and 2.5e6 in numbers("2.5 million") and 3 in numbers("三个人")
+    assert chinese_number("两百零五") == 205 and chinese_number("三万") == 30000 and chinese_number("十二") == 12
+    assert times("at 3 pm") == {"15:00"} and times("下午3点半") == {"15:30"} and times("12:15am") == {"00:15"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_slot_of_every_tool_carries_its_value_in_its_words(language):
+    catalogue = load_catalogue()
+    rng = random.Random(language)
+    world = World(1, catalogue.pools, language)
+    for tool in catalogue.tools:
+        for param in tool.params:
+            today = date(2024, 1, 1) + timedelta(rng.randrange(900)) if rng.random() < 0.5 else None
+            value = sample(param.spec, Context(rng, language, today, catalogue.pools, world.issue))
+            assert schema(param.spec)["type"]
+            for path, leaf in value.leaves.items():
+                found = value.arg
+                for step in path.split(".") if path else ():
+                    found = found[int(step) if step.isdigit() else step]
+                words = leaf if isinstance(leaf, str) else leaf["text"]
+                assert words in value.text
+                assert isinstance(leaf, dict) or _same(found, leaf, today), (tool.id, param.key, value)
+
+
+def test_formulas_compute_and_refuse_anything_else():
+    assert evaluate("0.5 * mass * velocity ** 2", {"mass": 2, "velocity": 3}) == 9
+    assert evaluate("median(numbers)", {"numbers": [3, 1, 2]}) == 2
+    with pytest.raises(GenerationError, match="__import__"):
+        evaluate("__import__('os')", {})
+
+
+def test_the_world_knows_only_identifiers_it_issued_and_cancels_once():
+    catalogue = load_catalogue()
+    tools = {tool.id: tool for tool in catalogue.tools}
+    world = World(3, catalogue.pools, "en")
+    booked = world.execute(tools["book_hotel"], {"city": "Rome", "check_in": "2025-01-01", "nights": 2})
+    assert world.execute(tools["cancel_booking"], {"booking_id": "nope"})["error"] == "not_found"
+    assert world.execute(tools["cancel_booking"], {"booking_id": booked["booking_id"]}) == {"status": "cancelled"}
+    assert world.execute(tools["cancel_booking"], {"booking_id": booked["booking_id"]})["error"] == "not_found"
+
+
+def test_the_world_answers_equal_calls_equally():
+    catalogue = load_catalogue()
+    tool = next(tool for tool in catalogue.tools if tool.id == "get_weather")
+    first, second = (World(7, catalogue.pools, "zh").execute(tool, {"city": "北京"}) for _ in range(2))
+    assert first == second
