@@ -143,6 +143,9 @@ def _slot_filling(draft: Draft) -> None:
     askable = [p for p in instance.params if _askable(p) and p.key in values]
     missing = rng.sample(askable, 2 if len(askable) >= 2 and rng.random() < 0.2 else 1)
     chinese = draft.language == "zh"
+    told = {value.arg for key, value in values.items() if isinstance(value.arg, str)} if len(values) > 1 else set()
+    if sum(isinstance(value.arg, str) for value in values.values()) > len(told) and told:
+        raise RepetitionError
     nouns = [p.noun_zh if chinese else p.noun for p in missing]
     given = {key: value for key, value in values.items() if key not in {p.key for p in missing}}
     draft.say(request(instance, given, draft.language, rng))
@@ -342,6 +345,7 @@ def _core(instance: ToolInstance, values: Values, draft: Draft) -> str:
 def _follow_up(draft: Draft) -> None:
     rng, language = draft.rng, draft.language
     usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in _VARIED]
+    usable = [(i, p) for i, p in usable if i.base.act in ("get", "search", "compute")] or usable
     if not usable:
         return _multi_turn(draft)
     instance, param = rng.choice(usable)

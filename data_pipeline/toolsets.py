@@ -114,8 +114,9 @@ def build_tool_set(
         add(draw_tool(tools, rng, lambda t: has_kind(t, NESTED)))
     if "date" in categories and not any(has_kind(t, ("date",)) for t in chosen):
         add(draw_tool(tools, rng, lambda t: has_kind(t, ("date",))))
+    issued = {kind for tool in tools if (kind := issues(tool))}
     if "multi_turn" in categories and rng.random() < 0.65:
-        add(consumer := draw_tool(tools, rng, lambda t: consumes(t) is not None))
+        add(consumer := draw_tool(tools, rng, lambda t: consumes(t) in issued))
         if consumer is not None:
             add(draw_tool(tools, rng, lambda t: issues(t) == consumes(consumer)))
     size = rng.choices((1, 2, 3, 4, 5, 6, 7, 8), (28, 22, 17, 13, 8, 5, 4, 3))[0]

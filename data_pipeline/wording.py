@@ -141,7 +141,7 @@ def attribute(param: Param, value: Value, language: str, rng: random.Random) -> 
 
 def article(noun: str) -> str:
     """ "a " or "an "; nothing before a plural."""
-    if noun.split()[-1].endswith("s") and not noun.endswith(("ss", "mass", "radius", "status")):
+    if (head := noun.split(" of ")[0]).endswith("s") and not head.endswith(("ss", "radius", "status")):
         return ""
     if noun.startswith(("first", "second", "number of", "annual")) and not noun.startswith("annual"):
         return "the "

@@ -11,6 +11,15 @@ from data_pipeline.people import person
 from data_pipeline.slots import bare
 from fcdist.config.seeds import derive_seed
 
+_VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "product": ((" Pro", " Lite", " Plus", " Basic", " Mini"), ("专业版", "轻便款", "升级版", "基础款", "迷你款")),
+    "topic": ((" explained", " today", ": an overview", " and you"), ("解读", "最新动态", "综述", "与生活")),
+    "job": ((" (full-time)", " (part-time)", ", junior", ", senior"), ("（全职）", "（兼职）", "（初级）", "（高级）")),
+    "subject": ((" basics", " workshop", " in practice", " for everyone"), ("基础", "工作坊", "实战", "入门")),
+    "file": ((".bak", ".old", ".copy"), (".bak", ".old", ".copy")),
+}
+"""What search results add to the words that were searched for."""
+
 
 class World:
     """State of one conversation's back end."""
@@ -21,6 +30,7 @@ class World:
         self._chinese = language == "zh"
         self._rng = random.Random(derive_seed(seed, "world"))
         self._issued: dict[str, set[str]] = {}
+        self._echo: dict[str, str] = {}
 
     def issue(self, kind: str, prefix: str = "") -> str:
         """A new identifier of `kind`; from now on it exists."""
@@ -44,6 +54,11 @@ class World:
                     known.discard(arguments[param.key])
         canonical = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
         rng = random.Random(derive_seed(self._seed, tool.id, canonical))
+        self._echo = {
+            str(param.spec["pool"]): str(arguments[param.key])
+            for param in tool.params
+            if param.kind == "pool" and param.key in arguments
+        }
         names = {param.key: arguments.get(param.key, param.default or 0) for param in tool.params}
         result: dict[str, Any] = {}
         for field, spec in tool.out.items():
@@ -61,6 +76,9 @@ class World:
         kind, _, rest = str(spec).partition(" ")
         if kind == "=":
             return evaluate(rest, names)
+        if kind == "pool" and rest in self._echo and rest in _VARIANTS:
+            variants = _VARIANTS[rest][self._chinese]
+            return self._echo[rest] + rng.choice(variants)
         if kind == "pool":
             return bare(rng.choice(self._pools[rest])[self._chinese])
         if kind == "person":
