@@ -13,6 +13,11 @@ from fcdist.errors import GenerationError
 
 FOLDER = Path(__file__).parent / "catalogue"
 MEASURES = ("int", "num", "money", "pct", "year", "ints", "nums", "prob")
+_MEASURED = {
+    "unit_len": ("height", "prominence", "length", "depth", "diameter", "elevation_gain"),
+    "unit_temp": ("melting_point", "boiling_point"),
+}
+"""Attributes of look-ups for which an optional unit makes sense."""
 _RATED = ("hotel", "restaurant", "product", "dish", "movie", "book", "subject", "place", "artist")
 _WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")
@@ -243,7 +248,9 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         phrases_en=("of {}", "for {}"),
         phrases_zh=("，{}", "：{}"),
     )
-    extra = (_param(entry["own"], shared, {}, False, entity),) if entry.get("own") else ()
+    own = entry.get("own")
+    measured = attribute in _MEASURED.get(own, (attribute,))
+    extra = (_param(own, shared, {}, False, entity),) if own and measured else ()
     name = "{" + entity + "}"
     short = attribute if attribute.startswith(entity) else f"{entity}_{attribute}"
     return BaseTool(

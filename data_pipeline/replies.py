@@ -44,7 +44,7 @@ _THOUGHTS_ASK = {
     "en": (
         "{t} needs the {n}; not given, so ask.",
         "Missing: {n}. Ask for it.",
-        "{t} fits, but the {n} was not given.",
+        "{t} fits; not given: {n}.",
     ),
     "zh": ("{t}需要{n}，用户没说，要问。", "缺少{n}，先询问。", "{t}合适，但没有给出{n}。"),
 }
