@@ -114,7 +114,7 @@ class ReplayConfig:
     """Kept conversations to write; sampling goes on until they are there or `max_minutes` have passed."""
     max_minutes: float = 0.0
     """0: no limit."""
-    batch_size: int = 96
+    batch_size: int = 192
     max_user_tokens: int = 48
     max_answer_tokens: int = 96
     """An answer that has not ended by then is dropped, never cut."""

@@ -19,6 +19,8 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from fcdist.config.seeds import derive_seed
 from fcdist.evaluation.batching import ProgressBar, even_parts, plan_batches, shared_prefixes
+from fcdist.model.attention import PLAIN, set_attention
+from fcdist.model.generation import GENERATE, GrowingLayer, growing_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class _Rows:
         """A copy with rows `keep`; the cache shares memory until it grows."""
         cache = copy.copy(self.cache)
         cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        for layer in cache.layers:
+            if isinstance(layer, GrowingLayer):
+                layer.release()
         if list(keep) == list(range(len(self.index))):
             return _Rows(list(self.index), cache, self.mask, self.logits)
         rows = torch.tensor(list(keep), device=self.mask.device)
@@ -111,6 +116,10 @@ class LocalDecoder:
     sampling: Sampling = Sampling()
     progress: str = ""
     work: Work = field(default_factory=Work)
+
+    def __post_init__(self) -> None:
+        if self.model.config._attn_implementation == PLAIN:
+            set_attention(self.model, GENERATE)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Answers in the order of `prompts`, each under its own grammar, without the stop token."""
@@ -234,7 +243,7 @@ class LocalDecoder:
         """Rows without tokens."""
         device = self.model.device
         # A cache of a window forgets columns by their place, which padding inside a row would shift.
-        cache = DynamicCache() if self._windowed else DynamicCache(config=self.model.config)
+        cache = DynamicCache() if self._windowed else growing_cache(self.model.config)
         mask = torch.zeros(count, 0, dtype=torch.int64, device=device)
         return _Rows(list(range(count)), cache, mask, torch.zeros(count, 1, device=device))
 
