@@ -94,6 +94,7 @@ def _environment(config: Config, ranks: int) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",  # glibc arenas otherwise keep gigabytes of freed activations (recipes: evaluation)
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore::FutureWarning"),  # of libraries, to each other
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
     }
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
