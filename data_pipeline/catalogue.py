@@ -249,7 +249,7 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         phrases_zh=("，{}", "：{}"),
     )
     own = entry.get("own")
-    measured = attribute in _MEASURED.get(own, (attribute,))
+    measured = attribute in _MEASURED.get(str(own), (attribute,))
     extra = (_param(own, shared, {}, False, entity),) if own and measured else ()
     name = "{" + entity + "}"
     short = attribute if attribute.startswith(entity) else f"{entity}_{attribute}"

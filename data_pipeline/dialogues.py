@@ -57,7 +57,8 @@ class Draft:
 
     def call(self, planned: Sequence[tuple[ToolInstance, Values]]) -> list[dict[str, Any]]:
         """The assistant calls; the world answers. Returns the results."""
-        calls, results = [], []
+        calls: list[ToolCall] = []
+        results: list[dict[str, Any]] = []
         start = len(self.calls)
         for number, (instance, values) in enumerate(planned, start + 1):
             text = json.dumps(instance.arguments(values), ensure_ascii=False)

@@ -66,9 +66,12 @@ def plan_values(conversation: Conversation) -> dict[str, list[str]]:
                 results |= set(_leaves(json.loads(message.content)))
             except json.JSONDecodeError:
                 results.add(message.content)
-    order = {"key": lambda value: (-len(value), value)}
-    everything = sorted(said | results, **order)
-    return {"user": sorted(said, **order), "thought": everything, "answer": everything}
+    everything = sorted(said | results, key=_longest_first)
+    return {"user": sorted(said, key=_longest_first), "thought": everything, "answer": everything}
+
+
+def _longest_first(value: str) -> tuple[int, str]:
+    return -len(value), value
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -108,7 +108,7 @@ def with_unit(text: str, spec: Spec, context: Context) -> str:
         return text
     english, _, chinese = spec["u"].partition("|")
     if context.language == "zh":
-        return text + context.rng.choice((chinese or english).split(";"))
+        return text + str(context.rng.choice((chinese or english).split(";")))
     unit = context.rng.choice(english.split(";"))
     return f"{text}{unit}" if unit in ("°", "%") else f"{text} {unit}"
 
@@ -162,16 +162,17 @@ def _money(spec: Spec, context: Context) -> Value:
 
 def _pct(spec: Spec, context: Context) -> Value:
     value = round(context.rng.uniform(spec.get("lo", 1), spec.get("hi", 20)) * 2) / 2 or 1.0
+    whole = int(value) if value.is_integer() and 1 <= value <= 10 else None
     if value.is_integer():
         value = int(value)
     arg = round(value / 100, 6) if spec.get("frac") else value
     if context.language == "zh":
         words = [f"{value}%", f"{value}%"] + (
-            [f"百分之{SMALL_ZH[value].replace('两', '二')}"] if value in range(1, 11) else []
+            [f"百分之{SMALL_ZH[whole].replace('两', '二')}"] if whole is not None else []
         )
     else:
         words = [f"{value}%", f"{value}%", f"{value} percent"]
-        words += [f"{SMALL_EN[value]} percent"] if value in range(1, 11) else []
+        words += [f"{SMALL_EN[whole]} percent"] if whole is not None else []
     return _one(arg, context.rng.choice(words))
 
 

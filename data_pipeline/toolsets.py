@@ -131,7 +131,8 @@ def build_tool_set(
     rng.shuffle(chosen)
     chinese = all(cell.language == "zh" for cell in cells)
     language = cells[0].language
-    style, instances = make_style(rng, chinese), []
+    style = make_style(rng, chinese)
+    instances: list[ToolInstance] = []
     for tool in chosen:
         keep = [p.key for p in tool.params if p.kind in ("date", *NESTED)]
         instances.append(dress(tool, style, rng, pools, [i.tool.name for i in instances], keep))

@@ -58,7 +58,7 @@ def request(instance: ToolInstance, values: Values, language: str, rng: random.R
         )
     if language == "en" and rng.random() < 0.07:
         text = text[0].lower() + text[1:] if not text.startswith("I") else text
-    return text
+    return str(text)
 
 
 def given_first(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> str:

@@ -6,7 +6,6 @@ attends under a mask. On SmolLM2 with 96 rows of 150 tokens (CPU, bf16) both tog
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
@@ -19,11 +18,11 @@ SPARE_COLUMNS = 64
 """Columns allocated ahead when a cache is full."""
 
 
-class GrowingLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room for tokens to come: appending writes in place."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._room: tuple[Tensor, Tensor] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -32,6 +31,7 @@ class GrowingLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         length = self.get_seq_length()
         total = length + key_states.shape[-2]
+        assert self.keys is not None and self.values is not None  # set by the initialisation above
         if self._room is None or total > self._room[0].shape[-2]:
             self._room = (
                 _roomier(self.keys, key_states, length, total),
