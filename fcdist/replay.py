@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fcdist.config.entry import entry
 from fcdist.config.mapping import to_mapping
@@ -21,6 +20,7 @@ from fcdist.config.run_folder import general_dir
 from fcdist.config.types import Config, ReplayConfig
 from fcdist.data.chat_filters import distinct_ngrams, opening
 from fcdist.errors import GenerationError
+from fcdist.evaluation.batching import ProgressBar
 from fcdist.evaluation.self_chat import ChatShape, ModelWriter, Outcome, SelfChat
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.schema.conversation import Conversation
@@ -66,23 +66,20 @@ class Collected:
         }
 
 
-def collect(chat: SelfChat, cfg: ReplayConfig, started: float, console: Console) -> Collected:
+def collect(chat: SelfChat, cfg: ReplayConfig, started: float) -> Collected:
     """Run rounds until enough is kept or the time is up.
 
     Args:
         chat: writes the rounds.
         cfg: how many, and for how long.
         started: `time.monotonic()` from which `max_minutes` counts.
-        console: shows the progress.
 
     Raises:
         GenerationError: several rounds in a row gave nothing, or the time was up before anything was kept.
     """
     found, barren, longest = Collected(), 0, 0.0
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     begun = time.monotonic()
-    with Progress(TextColumn("{task.description}"), *columns, console=console) as bar:
-        task = bar.add_task("general chat", total=cfg.num_conversations)
+    with ProgressBar("general chat", cfg.num_conversations) as advance:
         while len(found.kept) < cfg.num_conversations:
             if cfg.max_minutes and time.monotonic() - started + longest > 60 * cfg.max_minutes and found.rounds:
                 found.in_time = False
@@ -96,7 +93,7 @@ def collect(chat: SelfChat, cfg: ReplayConfig, started: float, console: Console)
                     found.kept.append(dataclasses.replace(outcome.conversation, id=f"replay-{number:06d}"))
             found.rounds += 1
             longest = max(longest, time.monotonic() - round_begun)
-            bar.update(task, completed=len(found.kept))
+            advance(len(found.kept) - before)
             barren = barren + 1 if len(found.kept) == before else 0
             if barren == PATIENCE:
                 break
@@ -181,8 +178,8 @@ def body(config: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     model = load_model(config.model, dtype, attention="sdpa")
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]
-    writer = ModelWriter(model, tokenizer, shape.stop_token_ids, config.replay)
-    found = collect(SelfChat(writer, shape, config.replay, config.seed), config.replay, started, console)
+    writer = ModelWriter(model, tokenizer, shape.stop_token_ids, config.replay, "  sampling")
+    found = collect(SelfChat(writer, shape, config.replay, config.seed), config.replay, started)
     facts = publish(folder, found, settings, config.generate.shard_size, writer.num_tokens)
     _report(console, folder, facts, config.replay)
     return 0

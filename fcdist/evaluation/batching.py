@@ -1,5 +1,6 @@
 """Which prompts run side by side, what they share, and how far along they are."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,20 +92,37 @@ def even_parts(lengths: Sequence[int], max_waste: float = 0.1, enough: int = 512
 
 
 class ProgressBar:
-    """`with ProgressBar(label, total) as advance`: a bar with the time left, or nothing without a label."""
+    """`with ProgressBar(label, total) as advance`: a bar with the time left, or nothing without a label.
+
+    Where no terminal shows it (a job's log), a plain line now and then instead.
+    """
+
+    LINE_EVERY_S = 30.0
 
     def __init__(self, label: str, total: int) -> None:
         self._bar: Progress | None = None
-        self._label, self._total = label, total
+        self._label, self._total, self._done = label, total, 0
+        self._begun = self._said = time.monotonic()
 
     def __enter__(self) -> Callable[[int], None]:
         if not self._label:
             return lambda count: None
         columns: tuple[Any, ...] = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        bar = self._bar = Progress(TextColumn("{task.description}"), *columns)
+        bar = Progress(TextColumn("{task.description}"), *columns)
+        if not bar.console.is_terminal:
+            return self._line
+        self._bar = bar
         task = bar.add_task(self._label, total=self._total)
         bar.start()
         return lambda count: bar.advance(task, count)
+
+    def _line(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if count and now - self._said > self.LINE_EVERY_S:
+            self._said = now
+            left = (now - self._begun) * (self._total - self._done) / self._done
+            print(f"{self._label} {self._done}/{self._total}, {left:.0f} s left", flush=True)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -8,7 +8,7 @@ extension by one token.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,8 +132,9 @@ class LocalDecoder:
     def generate_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Like `generate`, as token ids."""
         answers: list[list[int]] = [[] for _ in prompts]
-        for rows in self._batches(prompts):
-            self._decode(rows, prompts, answers, constrained=True)
+        with ProgressBar(self.progress, len(prompts)) as advance:
+            for rows in self._batches(prompts):
+                self._decode(rows, prompts, answers, True, advance)
         return answers
 
     def generate_both(self, prompts: Sequence[Prompt]) -> tuple[list[list[int]], list[list[int]]]:
@@ -152,33 +153,51 @@ class LocalDecoder:
             )
         free: list[list[int]] = [[] for _ in prompts]
         held: list[list[int]] = [[] for _ in prompts]
-        for rows in self._batches(prompts):
-            self._decode(rows.select(range(len(rows.index))), prompts, free, constrained=False)
-            leaving: list[int] = []
-            for row, i in enumerate(rows.index):
-                held[i] = accepted_part(prompts[i], free[i], self.stop_token_ids)
-                stopped = len(free[i]) < prompts[i].max_new_tokens
-                finished = len(held[i]) == len(free[i]) and (not stopped or _may_stop(prompts[i], held[i]))
-                self.work.reused_tokens += len(held[i])
-                if not finished:
-                    leaving.append(row)
-            if leaving:
-                index = [rows.index[row] for row in leaving]
-                if self._windowed:
-                    again = self._prefill(index, [[*prompts[i].token_ids, *held[i]] for i in index])
-                else:
-                    again = self._extend(rows.select(leaving), [held[i] for i in index])
-                self._decode(again, prompts, held, constrained=True)
+        with ProgressBar(self.progress, len(prompts)) as advance:
+            for rows in self._batches(prompts):
+                self._decode(rows.select(range(len(rows.index))), prompts, free, False, advance)
+                self._decode_leaving(rows, prompts, free, held)
         return free, held
 
+    def _decode_leaving(
+        self, rows: _Rows, prompts: Sequence[Prompt], free: Sequence[list[int]], held: list[list[int]]
+    ) -> None:
+        """Set `held` to what each free answer has in common with the constrained one, and decode the rest of it."""
+        leaving: list[int] = []
+        for row, i in enumerate(rows.index):
+            held[i] = accepted_part(prompts[i], free[i], self.stop_token_ids)
+            stopped = len(free[i]) < prompts[i].max_new_tokens
+            finished = len(held[i]) == len(free[i]) and (not stopped or _may_stop(prompts[i], held[i]))
+            self.work.reused_tokens += len(held[i])
+            if not finished:
+                leaving.append(row)
+        if leaving:
+            index = [rows.index[row] for row in leaving]
+            if self._windowed:
+                again = self._prefill(index, [[*prompts[i].token_ids, *held[i]] for i in index])
+            else:
+                again = self._extend(rows.select(leaving), [held[i] for i in index])
+            self._decode(again, prompts, held, True)
+
     @torch.inference_mode()
-    def _decode(self, rows: _Rows, prompts: Sequence[Prompt], answers: list[list[int]], constrained: bool) -> None:
-        """Append to `answers` (which may hold a start already in the cache) until every row has ended."""
+    def _decode(
+        self,
+        rows: _Rows,
+        prompts: Sequence[Prompt],
+        answers: list[list[int]],
+        constrained: bool,
+        advance: Callable[[int], None] = lambda ended: None,
+    ) -> None:
+        """Append to `answers` (which may hold a start already in the cache) until every row has ended.
+
+        `advance` is told how many rows ended at each step.
+        """
         chooser = _Chooser(self.sampling, rows.index, prompts, answers, self.stop_token_ids, constrained)
         stops = set(self.stop_token_ids)
         active = [True] * len(rows.index)
         while True:
             tokens = chooser.choose(rows.index, rows.logits, active)
+            before = sum(active)
             for row, i in enumerate(rows.index):
                 if active[row] and tokens[row] in stops:
                     active[row] = False
@@ -186,6 +205,7 @@ class LocalDecoder:
                     answers[i].append(tokens[row])
                     active[row] = len(answers[i]) < prompts[i].max_new_tokens
             alive = [row for row in range(len(active)) if active[row]]
+            advance(before - len(alive))
             if not alive:
                 return
             if len(alive) <= 0.875 * len(active):  # dropping copies the cache, so not for every single row
@@ -264,12 +284,10 @@ class LocalDecoder:
         return any(getattr(layer, "is_sliding", False) for layer in DynamicCache(config=self.model.config).layers)
 
     def _batches(self, prompts: Sequence[Prompt]) -> Iterator[_Rows]:
-        """Prefilled batches of similar prompts, behind a progress bar."""
+        """Prefilled batches of similar prompts."""
         plan = plan_batches([list(p.token_ids) for p in prompts], self.batch_size, self.max_batch_tokens)
-        with ProgressBar(self.progress, len(prompts)) as advance:
-            for index in plan:
-                yield self._prefill(index, [list(prompts[i].token_ids) for i in index])
-                advance(len(index))
+        for index in plan:
+            yield self._prefill(index, [list(prompts[i].token_ids) for i in index])
 
 
 def _merge(parts: Sequence[_Rows]) -> _Rows:
@@ -336,25 +354,33 @@ class _Chooser:
         return tokens
 
 
-def nucleus(logits: Tensor, top_p: float, uniform: Tensor) -> Tensor:
+def nucleus(logits: Tensor, top_p: float, uniform: Tensor, width: int = 512) -> Tensor:
     """Sample from the smallest set of tokens with probability `top_p`.
+
+    Sorting a vocabulary of 49152 for 96 rows takes 0.39 s of one core, twice the model's step; the `width` likeliest
+    tokens take 0.04 s, so only rows whose nucleus is wider are sorted whole.
 
     Args:
         logits: [R, V].
         top_p: in (0, 1].
         uniform: [R] in [0, 1), one draw a row, so that a row's choice does not depend on its neighbours.
+        width: tokens looked at first.
 
     Returns:
         [R] int64.
 
     Source: Holtzman et al. 2020, arXiv:1904.09751.
     """
-    probabilities, order = logits.softmax(-1).sort(-1, descending=True)
-    before = probabilities.cumsum(-1) - probabilities
-    kept = probabilities.masked_fill(before >= top_p, 0.0).cumsum(-1)
-    target = uniform[:, None] * kept[:, -1:]
-    place = (kept <= target).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
-    return order.gather(-1, place)[:, 0]
+    top, order = logits.topk(min(width, logits.shape[-1]), dim=-1)
+    probabilities = (top - logits.logsumexp(-1, keepdim=True)).exp()
+    reached = probabilities.cumsum(-1)
+    kept = probabilities.masked_fill(reached - probabilities >= top_p, 0.0).cumsum(-1)
+    place = (kept <= uniform[:, None] * kept[:, -1:]).sum(-1, keepdim=True).clamp(max=top.shape[-1] - 1)
+    tokens = order.gather(-1, place)[:, 0]
+    wider = (reached[:, -1] < top_p).nonzero()[:, 0]
+    if len(wider) and width < logits.shape[-1]:
+        tokens[wider] = nucleus(logits[wider], top_p, uniform[wider], logits.shape[-1])
+    return tokens
 
 
 def accepted_part(prompt: Prompt, answer: Sequence[int], stop_token_ids: Sequence[int]) -> list[int]:

@@ -3,8 +3,8 @@
 from drawn_conversations import Spoken, meaning, spoken, wire
 from transformers import PreTrainedTokenizerBase
 
-from fcdist.protocols.rendering import Renderer, Segment
-from fcdist.schema.conversation import Conversation
+from fcdist.protocols.rendering import Renderer, Segment, drop_thoughts
+from fcdist.schema.conversation import Conversation, Message
 
 
 def check_laws(
@@ -31,6 +31,20 @@ def check_laws(
         assert exported.encode(turn.text, add_special_tokens=False)[-1] in render.stop_token_ids
         check_reading(render, exported, turn, prompt)
     return examples
+
+
+def carried(conversation: Conversation, protocol: str, shape: str) -> Conversation:
+    """What the pair can write: native shapes of one call, without thoughts, or with an answer or a call, not both."""
+    if protocol != "native":
+        return conversation
+    if shape != "tools_tagged":
+        conversation = drop_thoughts(conversation)
+    messages = []
+    for m in conversation.messages:
+        calls = m.tool_calls[:1] if shape == "tools_bare" else m.tool_calls
+        content = None if m.tool_calls else m.content
+        messages.append(Message(m.role, content, m.thought, calls, m.tool_call_id, m.name, m.weight))
+    return Conversation(tuple(messages), conversation.tools, id="native")
 
 
 def encode_inside(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

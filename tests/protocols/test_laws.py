@@ -7,11 +7,11 @@ import pytest
 from chat_shapes import SHAPES, byte_tokenizer
 from drawn_conversations import chats, conversations, wire
 from hypothesis import HealthCheck, given, settings
-from rendering_laws import check_laws
+from rendering_laws import carried, check_laws
 from transformers import PreTrainedTokenizerBase
 
 from fcdist.protocols.protocol import PROTOCOLS, carries_system, load_protocol
-from fcdist.protocols.rendering import Renderer, drop_thoughts
+from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation, Message
 
 PAIRS = [
@@ -31,20 +31,6 @@ def renderer(protocol: str, shape: str) -> Renderer:
 @cache
 def exported(protocol: str, shape: str) -> PreTrainedTokenizerBase:
     return renderer(protocol, shape).prepare_tokenizer()
-
-
-def carried(conversation: Conversation, protocol: str, shape: str) -> Conversation:
-    """What the pair can write: native shapes of one call, without thoughts, or with an answer or a call, not both."""
-    if protocol != "native":
-        return conversation
-    if shape != "tools_tagged":
-        conversation = drop_thoughts(conversation)
-    messages = []
-    for m in conversation.messages:
-        calls = m.tool_calls[:1] if shape == "tools_bare" else m.tool_calls
-        content = None if m.tool_calls else m.content
-        messages.append(Message(m.role, content, m.thought, calls, m.tool_call_id, m.name, m.weight))
-    return Conversation(tuple(messages), conversation.tools, id="native")
 
 
 @pytest.mark.parametrize(("protocol", "shape"), PAIRS)

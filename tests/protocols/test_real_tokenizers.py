@@ -8,7 +8,7 @@ import pytest
 from chat_shapes import SHAPES, dressed
 from drawn_conversations import conversations
 from hypothesis import HealthCheck, given, settings
-from rendering_laws import check_laws
+from rendering_laws import carried, check_laws
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
@@ -71,6 +71,6 @@ def test_laws_hold_over_real_vocabularies(
     @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(conversations(thoughts=protocol != "native"))
     def holds(conversation: Conversation) -> None:
-        check_laws(render, exported, conversation)
+        check_laws(render, exported, carried(conversation, protocol, shape))
 
     holds()
