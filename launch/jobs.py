@@ -105,8 +105,8 @@ def _environment(config: Config, ranks: int) -> dict[str, str]:
 
 
 def frozen_name(verb: str) -> str:
-    """File a verb freezes its config to: `train` and `pipeline` own config.yaml, others must not overwrite it."""
-    return CONFIG_NAME if verb in ("train", "pipeline") else f"config.{verb}.yaml"
+    """File a verb freezes its config to: what begins or continues a run owns config.yaml, others leave it alone."""
+    return CONFIG_NAME if verb in ("prepare", "train", "pipeline") else f"config.{verb}.yaml"
 
 
 def log_path(config: Config, verb: str) -> Path:

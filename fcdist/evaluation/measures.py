@@ -3,8 +3,10 @@
 1. structure: where a call is due, the answer parses into calls that fit the offered tools' schemas;
 2. arguments: where a call is due, the calls are the expected ones; no_invention: no call carries a value nobody gave;
 3. trigger: a call is made exactly where one is due (balanced: the mean of both recalls);
-4. state: turns after the first are right, which takes values from earlier turns and from tool results;
-5. unseen: answers over tools that no training conversation offered are right.
+4. state: calls due after the first turn are the expected ones, which takes values from earlier turns and results;
+5. unseen: calls due of tools that no training conversation offered are the expected ones.
+
+State and unseen count calls alone: a model that never calls is right wherever none is due, and would look good.
 """
 
 from collections import defaultdict
@@ -93,12 +95,12 @@ def summarise(verdicts: Sequence[Verdict], seen_tools: Collection[str] | None = 
         "trigger": _balanced(trigger_call, trigger_no_call),
         "trigger_call": trigger_call,
         "trigger_no_call": trigger_no_call,
-        "state": count(v.right for v in verdicts if v.item.turn > 0),
+        "state": count(v.matches for v in due if v.item.turn > 0),
     }
     if seen_tools is not None:
         seen = set(seen_tools)
-        measures["unseen"] = count(v.right for v in verdicts if v.item.is_unseen(seen))
-        measures["seen"] = count(v.right for v in verdicts if not v.item.is_unseen(seen))
+        measures["unseen"] = count(v.matches for v in due if v.item.is_unseen(seen))
+        measures["seen"] = count(v.matches for v in due if not v.item.is_unseen(seen))
     by_category: dict[str, list[bool]] = defaultdict(list)
     reasons: dict[str, int] = defaultdict(int)
     for verdict in verdicts:

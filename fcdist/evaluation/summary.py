@@ -26,8 +26,8 @@ MEASURES: Mapping[str, str] = {
     "structure": "well-formed calls",
     "arguments": "right arguments",
     "no_invention": "nothing invented",
-    "state": "state kept over turns",
-    "unseen": "right on unseen tools",
+    "state": "right calls after the first turn",
+    "unseen": "right calls of unseen tools",
 }
 
 

@@ -112,8 +112,8 @@ def test_measures_of_known_answers():
     assert measures["trigger_call"] == {"right": 1, "of": 2}
     assert measures["trigger_no_call"] == {"right": 2, "of": 4}
     assert measures["trigger"] == {"right": 3, "of": 6, "balanced": 0.5}
-    assert measures["state"] == {"right": 2, "of": 4}
-    assert measures["unseen"] == {"right": 3, "of": 6}
+    assert measures["state"] == {"right": 1, "of": 2}
+    assert measures["unseen"] == {"right": 1, "of": 2}
     assert measures["seen"] == {"right": 0, "of": 0}
     assert "unseen" not in summarise([], None)["measures"]
     assert sum(summary["reasons"].values()) == 6
