@@ -45,7 +45,12 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
-    """The frozen config of a run with some values changed. Raises ConfigError for a group override."""
+    """The frozen config of a run with some values or groups (`launch=slurm`) changed.
+
+    Raises:
+        ConfigError: no frozen config, an unknown key, or a group that sets several parts of the config (model,
+            experiment): those began the run.
+    """
     path = run_dir / name
     if not path.is_file():
         raise ConfigError(f"--run {run_dir}: no {name} there; is it a run folder?")
@@ -54,14 +59,26 @@ def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
     for override in _parse(overrides):
         key = override.key_or_group
         if _options(conf, key):
-            raise ConfigError(
-                f"{key}={override.value()}: a group cannot be chosen again with --run; "
-                f"set its keys, as in {key}.KEY=VALUE"
-            )
+            frozen = OmegaConf.merge(frozen, {key: _group(conf, key, override.value())})
+            continue
         _check_key(key)
         OmegaConf.update(frozen, key, override.value(), merge=False, force_add=True)
     config = from_mapping(Config, OmegaConf.to_container(frozen, resolve=True))
     return dataclasses.replace(config, run_dir=str(run_dir.resolve()))
+
+
+def _group(conf: Path, group: str, option: object) -> Any:
+    """Content of one option of a group that fills the config's key of the same name."""
+    path = conf / group / f"{option}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{group}={option}: no such option. Known: {', '.join(_options(conf, group))}")
+    text = path.read_text(encoding="utf-8")
+    if "@package _global_" in text:
+        raise ConfigError(
+            f"{group}={option}: the run was begun with its {group}, which cannot be chosen again with --run; "
+            "set single keys, or begin another run"
+        )
+    return yaml.safe_load(text) or {}
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:

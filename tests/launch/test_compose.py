@@ -53,7 +53,12 @@ def test_frozen_config_reads_back_and_recomposes(tmp_path: Path):
     write_config(config, tmp_path)
     assert read_config(tmp_path) == config
     assert recompose(tmp_path, ["evaluate.bfcl_limit=3"], "config.yaml").evaluate.bfcl_limit == 3
-    with pytest.raises(ConfigError, match="a group cannot be chosen again"):
-        recompose(tmp_path, ["evaluate=quick"], "config.yaml")
+    on_slurm = recompose(tmp_path, ["launch=slurm", "launch.nodes=4", "evaluate=quick"], "config.yaml")
+    assert (on_slurm.launch.backend, on_slurm.launch.nodes, on_slurm.evaluate.bfcl_limit) == ("slurm", 4, 12)
+    assert on_slurm.batch == config.batch
+    with pytest.raises(ConfigError, match="cannot be chosen again with --run"):
+        recompose(tmp_path, ["model=qwen3_8b"], "config.yaml")
+    with pytest.raises(ConfigError, match="no such option"):
+        recompose(tmp_path, ["launch=slrum"], "config.yaml")
     with pytest.raises(ConfigError, match="is it a run folder"):
         recompose(tmp_path / "absent", [], "config.yaml")
