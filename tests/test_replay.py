@@ -22,7 +22,8 @@ from fcdist.data.chat_filters import (
     user_reason,
 )
 from fcdist.errors import ConfigError, GenerationError
-from fcdist.evaluation.decoding import Sampling, nucleus
+from fcdist.evaluation.decoding import Sampling
+from fcdist.evaluation.sampling import nucleus
 from fcdist.evaluation.self_chat import BRIEF_OPENINGS, ChatShape, ModelWriter, SelfChat
 from fcdist.model.debug import debug_tokenizer, tiny_model
 from fcdist.schema.conversation import Message
