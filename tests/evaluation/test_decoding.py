@@ -8,8 +8,8 @@ import xgrammar
 
 from fcdist.evaluation.batching import even_parts, plan_batches, shared_prefixes
 from fcdist.evaluation.decoding import LocalDecoder, Prompt, Sampling, accepted_part
-from fcdist.evaluation.sampling import nucleus
 from fcdist.evaluation.grammar import GrammarCompiler
+from fcdist.evaluation.sampling import nucleus
 from fcdist.model.debug import VOCAB_SIZE, debug_tokenizer, tiny_model
 from fcdist.protocols.protocol import load_protocol
 from fcdist.schema.conversation import Tool
