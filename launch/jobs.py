@@ -60,7 +60,7 @@ def build_job(
     name = () if config_name == CONFIG_NAME else ("--config", config_name)
     tail = (config.run_dir, *name, *options)
     if verb != "train":
-        return Job((python, "-m", module, *tail), _environment(config, ranks=1))
+        return Job((python, "-m", module, *tail), environment(config, ranks=1))
     if config.launch.nodes == 1:
         rendezvous: tuple[str, ...] = ("--standalone",)
     elif config.launch.rdzv_endpoint:
@@ -79,7 +79,7 @@ def build_job(
     ranks = config.launch.nproc_per_node
     handled = ("--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=90")
     argv = (*torchrun, f"--nproc-per-node={ranks}", *handled, "-m", module, *tail)
-    return Job(argv, _environment(config, ranks))
+    return Job(argv, environment(config, ranks))
 
 
 def check_world(config: Config) -> None:
@@ -87,7 +87,8 @@ def check_world(config: Config) -> None:
     config.batch.accumulation_steps(config.launch.nodes * config.launch.nproc_per_node)
 
 
-def _environment(config: Config, ranks: int) -> dict[str, str]:
+def environment(config: Config, ranks: int) -> dict[str, str]:
+    """Variables of a worker that shares this machine with `ranks` - 1 others."""
     threads = config.launch.threads_per_rank or max(1, (os.cpu_count() or 1) // ranks)
     env = {
         "OMP_NUM_THREADS": str(threads),

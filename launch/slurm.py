@@ -10,7 +10,7 @@ import jinja2
 
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
-from launch.jobs import build_job, check_world, log_path
+from launch.jobs import check_world, environment, log_path
 from launch.resources import resource_dir
 
 
@@ -26,11 +26,11 @@ def render_script(config: Config, python: str = sys.executable, workdir: Path | 
         raise ConfigError(
             f"launch.nproc_per_node={launch.nproc_per_node} is more than launch.gpus_per_node={launch.gpus_per_node}"
         )
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["quote"] = shlex.quote
-    template = environment.from_string((resource_dir("slurm") / "train.sbatch").read_text(encoding="utf-8"))
+    jinja = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    jinja.filters["quote"] = shlex.quote
+    template = jinja.from_string((resource_dir("slurm") / "train.sbatch").read_text(encoding="utf-8"))
     of_this_machine = ("GLOO_SOCKET_IFNAME", "DS_ACCELERATOR")
-    env = {name: value for name, value in build_job("evaluate", config).env.items() if name not in of_this_machine}
+    env = {name: value for name, value in environment(config, ranks=1).items() if name not in of_this_machine}
     threads = launch.threads_per_rank or max(1, launch.cpus_per_task // launch.nproc_per_node)
     return template.render(
         launch=launch,

@@ -150,8 +150,6 @@ class DeepSpeedEngine:
                     weights[name] = weight.detach().cpu().clone()
         return weights
 
-    adapter_state_dict = trainable_state_dict
-
 
 def _prepare_environment(rank: int, world_size: int, device: torch.device) -> None:
     """Name the ranks and keep DeepSpeed from compiling anything."""

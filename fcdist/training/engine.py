@@ -57,9 +57,6 @@ class Engine(Protocol):
         Every rank must call it: under ZeRO-3 the weights are gathered one by one.
         """
 
-    def adapter_state_dict(self) -> dict[str, Tensor]:
-        """Same as `trainable_state_dict`."""
-
 
 class StepSource(Protocol):
     """What the loop and the checkpoints need of a loader; `fcdist.data.loader.PackLoader` is one."""

@@ -8,7 +8,7 @@ the result does not depend on bucket order. DDP would overlap communication with
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -124,8 +124,6 @@ class LocalEngine:
             return {}
         return {name: weight.detach().cpu().clone() for name, weight in self._weights.items()}
 
-    adapter_state_dict = trainable_state_dict
-
     def _average_gradients(self) -> list[Tensor]:
         masters = list(self._masters.values())
         for master in masters:
@@ -151,8 +149,6 @@ class LocalEngine:
 
 def read_steps_done(path: Path) -> int:
     """Step count in the header of a state file."""
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         return int(file.metadata()["steps_done"])
 
