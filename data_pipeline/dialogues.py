@@ -68,9 +68,8 @@ class Draft:
             self.calls.append({"name": instance.tool.name, "spans": instance.spans(values)})
             results.append(self.world.execute(instance.base, {key: value.arg for key, value in values.items()}))
         self.made += calls
-        names = [instance.tool.name for instance, _ in planned]
-        given = [instance.names[key] for instance, values in planned[:1] for key in values]
-        why = thought_call(names, [instance.base for instance, _ in planned], given, self.language, self.rng)
+        named = [(i.tool.name, {p: values[k] for k, p in i.names.items() if k in values}) for i, values in planned]
+        why = thought_call(named, self.language, self.rng)
         self.messages.append(Message("assistant", None, why, tuple(calls)))
         for call, result in zip(calls, results, strict=True):
             content = json.dumps(result, ensure_ascii=False)

@@ -1,5 +1,6 @@
 """What the assistant says: questions, refusals, thoughts, and answers made of result fields only."""
 
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -12,21 +13,34 @@ from data_pipeline.catalogue import FOLDER, BaseTool
 from data_pipeline.slots import Value, join_words
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
+_MAX_FACTS = 6
+"""Arguments that a thought spells out; of the others it tells the name."""
+_MAX_WORDS = 40
+"""Longest words for a value, in characters, that a thought repeats."""
+_QUOTES = "\"'“”「」《》"
 _THOUGHTS_CALL = {
     "en": (
-        "The user wants to {h}. {t} fits.",
-        "{t} does this: {a} given.",
         "Call {t} with {a}.",
-        "{t} fits; given: {a}.",
-        "This needs {t}.",
+        "{t} fits; given {a}.",
+        "{t} does this: {a}.",
+        "This needs {t}: {a}.",
+        "Use {t}; {a}.",
     ),
     "zh": (
-        "用户想{h}，调用{t}。",
-        "{t}符合，已给出{a}。",
-        "用{t}，参数有{a}。",
-        "需要调用{t}。",
-        "{t}可以完成，{a}都有了。",
+        "调用{t}，{a}。",
+        "{t}符合，已知{a}。",
+        "用{t}，参数：{a}。",
+        "需要{t}：{a}。",
+        "使用{t}；{a}。",
     ),
+}
+_THOUGHTS_CALL_BARE = {
+    "en": ("Call {t}.", "{t} fits; it needs nothing else.", "This needs {t}."),
+    "zh": ("调用{t}。", "{t}符合，不需要参数。", "需要{t}。"),
+}
+_THOUGHTS_CALLS = {
+    "en": ("{k} calls are needed: {a}.", "This takes {k} calls: {a}.", "Call {a}."),
+    "zh": ("需要{k}次调用：{a}。", "要调用{k}次：{a}。", "调用{a}。"),
 }
 _THOUGHTS_NONE = {
     "en": (
@@ -69,24 +83,41 @@ def head_of(tool: BaseTool, language: str) -> str:
     return next(head for head in heads if "{" not in head and head[-1] not in "?？")
 
 
-def thought_call(
-    names: Sequence[str], bases: Sequence[BaseTool], arguments: Sequence[str], language: str, rng: random.Random
-) -> str:
-    """Names the tools that are called, and sometimes the arguments that were given."""
-    given = join_words(list(arguments), language) if arguments else ("nothing" if language == "en" else "无")
-    tools = join_words(list(dict.fromkeys(names)), language)
-    if len(names) > 1:
-        return f"{len(names)} calls are needed: {tools}." if language == "en" else f"需要{len(names)}次调用：{tools}。"
-    options = (
-        _THOUGHTS_CALL[language]
-        if 0 < len(arguments) <= 5
-        else _THOUGHTS_CALL[language][:1] + _THOUGHTS_CALL[language][-1:] * (language == "en")
-    )
-    return rng.choice(options).format(t=tools, a=given, h=_own(head_of(bases[0], language)))
+def thought_call(calls: Sequence[tuple[str, Mapping[str, Value]]], language: str, rng: random.Random) -> str:
+    """The reasoning before calls: the tool, and for each argument the user's words and what they become.
+
+    Args:
+        calls: name and arguments, by public parameter name, of each call.
+        language: of the thought.
+        rng: source of the layout.
+    """
+    colon, comma = ("：", "，") if language == "zh" else (": ", ", ")
+    facts = [comma.join(_facts(values, colon)) for _, values in calls]
+    if len(calls) > 1:
+        opening, closing = ("（", "）") if language == "zh" else (" (", ")")
+        each = [
+            f"{name}{opening}{fact}{closing}" if fact else name for (name, _), fact in zip(calls, facts, strict=True)
+        ]
+        layout = rng.choice(_THOUGHTS_CALLS[language])
+        return layout.format(k=len(calls), a=("；" if language == "zh" else "; ").join(each))
+    layouts = _THOUGHTS_CALL if facts[0] else _THOUGHTS_CALL_BARE
+    return rng.choice(layouts[language]).format(t=calls[0][0], a=facts[0])
 
 
-def _own(head: str) -> str:
-    return re.sub(r"\b(my|me)\b", lambda m: {"my": "their", "me": "them"}[m[1]], head)
+def _facts(values: Mapping[str, Value], colon: str) -> list[str]:
+    """`name: words`, or `name: words = argument` where they differ."""
+    out: list[str] = []
+    for name, value in values.items():
+        argument = (
+            "" if isinstance(value.arg, (Mapping, list)) else json.dumps(value.arg, ensure_ascii=False).strip('"')
+        )
+        if not argument or len(value.text) > _MAX_WORDS or len(argument) > _MAX_WORDS or len(out) >= _MAX_FACTS:
+            out.append(name)
+        elif value.text.strip(_QUOTES) in (argument, ""):
+            out.append(f"{name}{colon}{argument}")
+        else:
+            out.append(f"{name}{colon}{value.text} = {argument}")
+    return out
 
 
 def thought(kind: str, language: str, rng: random.Random, **slots: str) -> str:
