@@ -186,16 +186,27 @@ class BatchConfig:
     """How many packs make one optimizer step."""
 
     seq_len: int = 8192
-    """Tokens in one pack at most."""
+    """Unique tokens in one pack at most: what examples of a pack share counts once."""
     micro_batch_size: int = 1
     """Packs in one forward pass of one data-parallel rank (laid one after the other in one flat row)."""
     global_batch_size: int = 64
     """Packs in one optimizer step, over all ranks and micro-steps."""
     num_buckets: int = 8
     """Length buckets: packs of similar cost run side by side, so that ranks wait little for each other."""
+    examples_per_prefix: int = 8
+    """Examples that share one tool prompt in a pack at most; 1: nothing is shared."""
+    min_shared_tokens: int = 32
+    """Fewest tokens that are worth sharing; examples that agree on fewer are laid out apart."""
 
     def __post_init__(self) -> None:
-        for key in ("seq_len", "micro_batch_size", "global_batch_size", "num_buckets"):
+        for key in (
+            "seq_len",
+            "micro_batch_size",
+            "global_batch_size",
+            "num_buckets",
+            "examples_per_prefix",
+            "min_shared_tokens",
+        ):
             require(getattr(self, key) > 0, f"batch.{key}={getattr(self, key)} must be positive")
 
     def accumulation_steps(self, dp_world_size: int) -> int:
