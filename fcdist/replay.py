@@ -26,8 +26,10 @@ from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, ShardWriter, write_manifest
 
-VERSION = 1
+VERSION = 2
 """Raise when the same settings give other conversations, so that old folders are not taken for new ones."""
+MIN_ROUND = 64
+"""Fewest user turns of a round, where the batch allows."""
 PATIENCE = 3
 """Rounds without one kept conversation after which the model is taken to be unable."""
 
@@ -186,12 +188,15 @@ def body(config: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
 
 
 def _round_size(found: Collected, cfg: ReplayConfig) -> int:
-    """User turns to ask for: what is missing at the yield seen so far, with a tenth to spare, one batch at most."""
+    """User turns to ask for: what is missing at the yield seen so far, with a tenth to spare, one batch at most.
+
+    A round takes about as long for a few as for MIN_ROUND: reading the weights is most of a decoding step.
+    """
     if not found.kept:
         return cfg.batch_size
     share = len(found.kept) / (len(found.kept) + len(found.rejected))
     missing = math.ceil(1.1 * (cfg.num_conversations - len(found.kept)) / share)
-    return max(min(8, cfg.batch_size), min(cfg.batch_size, missing))
+    return max(min(MIN_ROUND, cfg.batch_size), min(cfg.batch_size, missing))
 
 
 def _first_difference(old: Any, new: Any, key: str = "") -> str:
