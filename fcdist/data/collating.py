@@ -1,4 +1,4 @@
-"""From packs of the store to one flat row: the batch contract, without padding."""
+"""From packs of the store to one flat row: the batch contract, without padding, what examples share only once."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fcdist.data.batch import Batch, Kind, Segments
+from fcdist.data.prefixes import lay_out, shared_depths, sort_prefixes
 from fcdist.data.tokenizing import Example
 
 
@@ -17,41 +18,76 @@ class Examples(Protocol):
         """Token ids and kinds of one row."""
 
 
-def collate(store: Examples, packs: Sequence[Sequence[int]]) -> Batch:
-    """Lay the examples of `packs` one after the other in one row; each is a root of the forest and sees only itself.
+def collate(store: Examples, packs: Sequence[Sequence[int]], min_shared_tokens: int = 0) -> Batch:
+    """Lay the examples of `packs` in one row, as a forest: what examples of a pack share at their beginning, once.
 
     Args:
         store: where the rows are.
-        packs: rows of the store; packs are flattened in order. Without any row the batch is `filler()`.
+        packs: rows of the store. Without any row the batch is `filler()`.
+        min_shared_tokens: see `BatchConfig`; 0: nothing is shared, each example is a root and they follow in order.
 
     Returns:
-        A Batch of T = sum of lengths tokens; the target at token t of an example is predicted at t - 1, weight 1.
+        A Batch whose chains of segments are the examples. The target at token t of an example is predicted at t - 1,
+        which may lie in a shared stretch; a target that several examples share weighs as often, so that the weights
+        of a batch add up to the targets of its examples.
     """
-    rows = tuple(int(row) for pack in packs for row in pack)
-    if not rows:
+    trees = [_find_trees(store, pack, min_shared_tokens) for pack in packs if len(pack)]
+    if not trees:
         return filler()
-    examples = [store.example(row) for row in rows]
-    lengths = [len(example.input_ids) for example in examples]
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    input_ids = np.concatenate([example.input_ids for example in examples]).astype(np.int64)
-    kinds = np.concatenate([example.kinds for example in examples]).astype(np.int8)
-    targets = np.flatnonzero(kinds)
+    rows = tuple(row for tree in trees for row in tree[0])
+    examples = [example for tree in trees for example in tree[1]]
+    shared = np.concatenate([tree[2] for tree in trees])
+    lengths = np.array([len(example.input_ids) for example in examples])
+    forest = lay_out(lengths, shared)
+    own = [example.input_ids[first:] for example, first in zip(examples, shared.tolist(), strict=True)]
+    input_ids = np.concatenate(own).astype(np.int64)
+    position_ids = np.arange(len(input_ids)) - np.repeat(forest.own_start - shared, lengths - shared)
+    targets = [np.flatnonzero(example.kinds) for example in examples]
+    depth = np.concatenate(targets)
+    of_row = np.repeat(np.arange(len(rows)), [len(places) for places in targets])
+    ids = np.concatenate([example.input_ids[places] for example, places in zip(examples, targets, strict=True)])
+    kinds = np.concatenate([example.kinds[places] for example, places in zip(examples, targets, strict=True)])
+    triples = np.stack([forest.find(of_row, depth - 1), ids.astype(np.int64), kinds.astype(np.int64)])
+    triples, weights = np.unique(triples, axis=1, return_counts=True)
     return Batch(
         input_ids=torch.from_numpy(input_ids)[None],
-        position_ids=torch.from_numpy(np.arange(len(input_ids)) - np.repeat(starts, lengths))[None],
+        position_ids=torch.from_numpy(position_ids)[None],
         segments=Segments(
-            start=tuple(starts.tolist()),
-            end=tuple(ends.tolist()),
-            parent=(-1,) * len(rows),
-            first_position=(0,) * len(rows),
+            start=tuple(forest.start.tolist()),
+            end=tuple(forest.end.tolist()),
+            parent=tuple(forest.parent.tolist()),
+            first_position=tuple(forest.first_position.tolist()),
         ),
-        target_index=torch.from_numpy(targets - 1),
-        target_ids=torch.from_numpy(input_ids[targets]),
-        target_weights=torch.ones(len(targets), dtype=torch.float32),
-        target_kinds=torch.from_numpy(kinds[targets]),
+        target_index=torch.from_numpy(triples[0].copy()),
+        target_ids=torch.from_numpy(triples[1].copy()),
+        target_weights=torch.from_numpy(weights.astype(np.float32)),
+        target_kinds=torch.from_numpy(triples[2].astype(np.int8)),
         examples=rows,
     )
+
+
+def _find_trees(
+    store: Examples, pack: Sequence[int], min_shared_tokens: int
+) -> tuple[list[int], list[Example], np.ndarray]:
+    """Rows of a pack in depth-first order of their forest, their examples, and what each takes from those before it.
+
+    Trees follow in the order of their first rows in the pack, so that a pack without any is laid out as it stands.
+    """
+    rows = [int(row) for row in pack]
+    examples = [store.example(row) for row in rows]
+    if not min_shared_tokens or len(rows) == 1:
+        return rows, examples, np.zeros(len(rows), dtype=np.int64)
+    lengths = np.array([len(example.input_ids) for example in examples])
+    tokens = np.concatenate([example.input_ids for example in examples])
+    place, common = sort_prefixes(tokens, np.cumsum(lengths) - lengths, lengths)
+    by_place = np.argsort(place)
+    is_first = np.arange(len(rows)) == 0
+    shared = shared_depths(common[by_place], is_first, min_shared_tokens)
+    roots = np.flatnonzero(shared == 0)
+    earliest = np.repeat(np.minimum.reduceat(by_place, roots), np.diff(roots, append=len(rows)))
+    by_tree = np.argsort(earliest, kind="stable")
+    order = by_place[by_tree].tolist()
+    return [rows[i] for i in order], [examples[i] for i in order], shared[by_tree]
 
 
 def filler() -> Batch:

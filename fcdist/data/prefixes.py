@@ -5,6 +5,8 @@ the row one place before - everything else follows without a look at the tokens:
 `common` over the places between them, so a planner can weigh any choice of rows.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -103,3 +105,122 @@ def _windows(tokens: np.ndarray, first: np.ndarray, width: int) -> np.ndarray:
         return windows
     inside: np.ndarray = tokens[np.minimum(first[:, None] + np.arange(width), len(tokens) - 1)]
     return inside
+
+
+class CommonPrefixes:
+    """Tokens that any two rows of a store share: a sparse table over `common`, 4 N log2(N) bytes."""
+
+    def __init__(self, places: np.ndarray, common: np.ndarray) -> None:
+        """Take both columns of the index, [N] by row."""
+        by_place = np.zeros(len(places), dtype=np.int32)
+        by_place[places] = common
+        self._levels = [by_place]
+        while (half := 1 << (len(self._levels) - 1)) * 2 <= len(by_place):
+            last = self._levels[-1]
+            self._levels.append(np.minimum(last[:-half], last[half:]))
+
+    def between(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """[n] tokens shared by the rows at places `low` and `high`; each `low` is below its `high`."""
+        level = np.frexp((high - low).astype(np.float64))[1] - 1
+        common = np.empty(len(low), dtype=np.int64)
+        for i in np.unique(level).tolist():
+            pairs = np.flatnonzero(level == i)
+            table = self._levels[i]
+            common[pairs] = np.minimum(table[low[pairs] + 1], table[high[pairs] + 1 - (1 << i)])
+        return common
+
+
+def shared_depths(common: np.ndarray, is_first: np.ndarray, min_shared_tokens: int) -> np.ndarray:
+    """How many tokens each row takes from the rows before it, for many packs at once.
+
+    A branch point of the full trie is kept if the stretch from the branch point kept above it has at least
+    `min_shared_tokens` tokens; what lies below one that is not kept hangs on the one above it. So the own part of a row
+    is `[shared, length)`, a pack has `sum(length - shared)` tokens, and they attend to
+    `sum(length * (length + 1) - shared * (shared + 1)) / 2` pairs.
+
+    Args:
+        common: [n] tokens shared with the row before; rows of each pack by place, one pack after the other.
+        is_first: [n] bool, first row of its pack.
+        min_shared_tokens: shortest stretch that is worth a branch; at least 1.
+
+    Returns:
+        [n] int64, at most `common`; 0 for the first row of a pack and for every other root.
+    """
+    depths = np.where(is_first | (common < min_shared_tokens), 0, common).astype(np.int64)
+    if not depths.any():
+        return depths
+    # An entry is a branch point over the rows around it; the branch point above it is the nearest smaller neighbour.
+    before, after = _smaller_before(depths), len(depths) - _smaller_before(np.append(0, depths[::-1]))[:0:-1]
+    padded = np.append(depths, 0)
+    above = np.where(padded[before] >= padded[after], before, after)
+    kept = np.where(padded > 0, -1, 0)
+    open_ = np.flatnonzero(padded)
+    while len(open_):
+        ready = kept[above[open_]] >= 0
+        entries = open_[ready]
+        over = kept[above[entries]]
+        kept[entries] = np.where(padded[entries] - over >= min_shared_tokens, padded[entries], over)
+        open_ = open_[~ready]
+    return kept[:-1]
+
+
+def _smaller_before(values: np.ndarray) -> np.ndarray:
+    """[n] index of the last smaller entry before each entry; its own index where the entry is 0, the least."""
+    before = np.where(values > 0, np.arange(len(values)) - 1, np.arange(len(values)))
+    open_ = np.flatnonzero(values > 0)
+    while len(open_ := open_[values[before[open_]] >= values[open_]]):
+        before[open_] = before[before[open_]]  # all entries between are no smaller
+    return before
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Rows of packs laid out as a forest: each row stores only what it does not take from the rows before it."""
+
+    own_start: np.ndarray
+    """[n] where the own part of each row begins in the flat row."""
+    shared: np.ndarray
+    """[n] tokens each row takes from others."""
+    owner: np.ndarray
+    """[n] row before it that holds the last of these tokens; itself for a root."""
+    start: np.ndarray
+    """[S] first token of each segment, ascending; the last ends the flat row."""
+    end: np.ndarray
+    parent: np.ndarray
+    """[S] segment; -1 for a root."""
+    first_position: np.ndarray
+
+    def find(self, rows: np.ndarray, depths: np.ndarray) -> np.ndarray:
+        """[m] where token `depths` of row `rows` lies in the flat row."""
+        rows = rows.copy()
+        open_ = np.flatnonzero(depths < self.shared[rows])
+        while len(open_):
+            rows[open_] = self.owner[rows[open_]]
+            open_ = open_[depths[open_] < self.shared[rows[open_]]]
+        places: np.ndarray = self.own_start[rows] + depths - self.shared[rows]
+        return places
+
+
+def lay_out(lengths: np.ndarray, shared: np.ndarray) -> Forest:
+    """Cut rows into segments in depth-first order.
+
+    Args:
+        lengths: [n] tokens of each row, rows ordered as for `shared_depths`.
+        shared: [n] from there.
+    """
+    lengths, shared = np.asarray(lengths, dtype=np.int64), np.asarray(shared, dtype=np.int64)
+    own = lengths - shared
+    own_start = np.cumsum(own) - own
+    owner = _smaller_before(shared)
+    branches = np.flatnonzero(shared)
+    inside = branches[shared[branches] < lengths[owner[branches]]]  # else the branch leaves at the owner's end
+    key = 32  # bits of a depth
+    rows = np.flatnonzero(own)
+    keys = np.unique(np.concatenate([rows << key | shared[rows], owner[inside] << key | shared[inside]]))
+    row, depth = keys >> key, keys & ((1 << key) - 1)
+    start = own_start[row] + depth - shared[row]
+    parent = np.arange(len(keys)) - 1
+    heads = np.flatnonzero(depth == shared[row])
+    above = np.searchsorted(keys, owner[row[heads]] << key | (depth[heads] - 1), side="right") - 1
+    parent[heads] = np.where(depth[heads] > 0, above, -1)
+    return Forest(own_start, shared, owner, start, np.append(start[1:], own.sum()), parent, depth)

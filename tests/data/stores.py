@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from fcdist.config.types import BatchConfig, Config, DataConfig, ModelConfig, SourceConfig
+from fcdist.data.prefixes import sort_prefixes
 from fcdist.data.tokenizing import Example
 from fcdist.model.debug import debug_tokenizer
 from fcdist.protocols.protocol import load_protocol
@@ -90,3 +92,43 @@ class Index:
 def index_of(lengths: Sequence[int]) -> Index:
     sizes = np.array(lengths, dtype=np.int32)
     return Index(sizes, np.maximum(1, sizes // 3))
+
+
+@st.composite
+def shared_rows(draw: st.DrawFn) -> list[list[int]]:
+    """Token lists that begin alike: each continues a beginning of an earlier one; some are equal or begin another."""
+    rows = [draw(st.lists(st.integers(0, 3), min_size=1, max_size=12))]
+    for _ in range(draw(st.integers(0, 9))):
+        source = rows[draw(st.integers(0, len(rows) - 1))]
+        kept = source[: draw(st.integers(0, len(source)))]
+        tail = draw(st.lists(st.integers(0, 3), min_size=0 if kept else 1, max_size=8))
+        rows.append(kept + tail)
+    return rows
+
+
+def lay_rows(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, starts and lengths of rows that lie one after the other."""
+    lengths = np.array([len(row) for row in rows])
+    return np.array([t for row in rows for t in row], dtype=np.int32), np.cumsum(lengths) - lengths, lengths
+
+
+class TokenRows:
+    """A store of given tokens and kinds, with everything that planning wants to know."""
+
+    fingerprint = "rows"
+
+    def __init__(self, rows: Sequence[Sequence[int]], kinds: Sequence[Sequence[int]] | None = None) -> None:
+        self._rows = [np.array(row, dtype=np.int32) for row in rows]
+        given = kinds or [[0] + [1] * (len(row) - 1) for row in rows]
+        self._kinds = [np.array(kind, dtype=np.int8) for kind in given]
+        self.lengths = np.array([len(row) for row in rows], dtype=np.int32)
+        self.num_targets = np.array([np.count_nonzero(kind) for kind in given], dtype=np.int32)
+        self.places, self.common = sort_prefixes(*lay_rows(rows))
+        self.groups = np.arange(len(rows), dtype=np.int32)
+        self.prefix_lens = np.zeros(len(rows), dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def example(self, row: int) -> Example:
+        return Example(self._rows[row], self._kinds[row])
