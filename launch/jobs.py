@@ -11,6 +11,7 @@ from fcdist.errors import ConfigError
 
 MODULES = {
     "generate": "data_pipeline.generate",
+    "merge": "data_pipeline.merge",
     "replay": "fcdist.replay",
     "prepare": "fcdist.prepare",
     "show": "fcdist.show",

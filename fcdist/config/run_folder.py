@@ -5,6 +5,7 @@ RUN/
   shards/function_call   generated training conversations
   shards/held_out        generated from domains never trained on
   shards/general         general chat
+  merged/                what `merge` makes of shards: train/, validation/, exports/, data card
   store/                 token store of `prepare`
   log/                   metrics.jsonl, TensorBoard, W&B, rank logs
   checkpoints/step-*     resumable state
@@ -47,6 +48,11 @@ def function_call_dir(config: Config) -> Path:
     """Where `generate` writes, by split."""
     default = "function_call" if config.generate.split == "train" else "held_out"
     return Path(config.generate.out_dir or Path(config.run_dir, "shards", default))
+
+
+def merged_dir(config: Config) -> Path:
+    """Where `merge` writes."""
+    return Path(config.merge.out_dir or Path(config.run_dir, "merged"))
 
 
 def held_out_dir(config: Config) -> Path:
