@@ -35,7 +35,8 @@ REASONS: tuple[tuple[str, str], ...] = (
 )
 """Part of a schema message → counter key; the whole message is kept beside the dropped record."""
 
-_THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)
+_THOUGHT = re.compile(r"\s*<(think|thought)>(.*?)</\1>\s*(.*)", re.DOTALL)
+_MARKED_CALLS = re.compile(r"(.*?)<tool_call>(.*)</tool_call>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +210,9 @@ def from_sharegpt(record: Mapping[str, Any]) -> Conversation:
         _answer_calls(messages, results, f"conversations[{i - 1}]")
         results = []
         if speaker == "function_call":
-            calls, thought = _calls(value, num_calls, f"conversations[{i}]")
-            num_calls += len(calls)
-            _append_calls(messages, calls, thought)
+            turn = _calling_turn(value, num_calls, f"conversations[{i}]")
+            num_calls += len(turn.tool_calls)
+            _append_calls(messages, turn)
         elif speaker == "gpt":
             messages.append(_answer(_text(value, f"conversations[{i}].value")))
         else:
@@ -232,17 +233,18 @@ def _turn(turn: Any, where: str) -> tuple[str, Any]:
 
 def _answer(text: str) -> Message:
     if match := _THOUGHT.fullmatch(text):
-        return Message("assistant", match[2], thought=match[1].strip() or None)
+        return Message("assistant", match[3], thought=match[2].strip() or None)
     return Message("assistant", text)
 
 
-def _append_calls(messages: list[Message], calls: tuple[ToolCall, ...], thought: str | None) -> None:
+def _append_calls(messages: list[Message], turn: Message) -> None:
     last = messages[-1] if messages else None
     if last is not None and last.role == "assistant":  # text or calls with no result yet: the same turn goes on
-        thoughts = "\n".join(filter(None, (last.thought, thought))) or None
-        messages[-1] = replace(last, tool_calls=last.tool_calls + calls, thought=thoughts)
+        thoughts = "\n".join(filter(None, (last.thought, turn.thought))) or None
+        content = "\n".join(filter(None, (last.content, turn.content))) or None
+        messages[-1] = replace(last, content=content, tool_calls=last.tool_calls + turn.tool_calls, thought=thoughts)
     else:
-        messages.append(Message("assistant", tool_calls=calls, thought=thought))
+        messages.append(turn)
 
 
 def _answer_calls(messages: list[Message], results: list[str], where: str) -> None:
@@ -267,11 +269,14 @@ def _split(text: str, count: int) -> list[str]:
     return [item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items]
 
 
-def _calls(value: Any, first: int, where: str) -> tuple[tuple[ToolCall, ...], str | None]:
-    thought = None
+def _calling_turn(value: Any, first: int, where: str) -> Message:
+    """The turn of a `function_call`: JSON, or `<tool_call>` around it; before it a thought and text, where given."""
+    thought = content = None
     if isinstance(value, str):
         if match := _THOUGHT.fullmatch(value):
-            thought, value = match[1].strip() or None, match[2]
+            thought, value = match[2].strip() or None, match[3]
+        if match := _MARKED_CALLS.fullmatch(value):
+            content, value = match[1].strip() or None, match[2]
         try:
             value = json.loads(value)
         except ValueError as error:
@@ -280,7 +285,8 @@ def _calls(value: Any, first: int, where: str) -> tuple[tuple[ToolCall, ...], st
     if not items:
         raise SchemaError(f"{where} (function_call) holds no call")
     wires = [{"id": f"call_{first + j}", "function": item} for j, item in enumerate(items)]
-    return tuple(ToolCall.from_wire(w, f"{where} (function_call)") for w in wires), thought
+    calls = tuple(ToolCall.from_wire(w, f"{where} (function_call)") for w in wires)
+    return Message("assistant", content, thought=thought, tool_calls=calls)
 
 
 def _tools(value: Any) -> tuple[Tool, ...]:
