@@ -12,6 +12,7 @@ from data_pipeline.words import language_of, tokens, user_turns
 from fcdist.config.seeds import derive_seed
 from fcdist.schema.conversation import Conversation
 
+_SIDES = ("train", "validation", "removed", "rejected")
 LENGTHS = {
     "turns": "user turns in a conversation",
     "words": "tokens in a user turn",
@@ -81,8 +82,14 @@ class CardFacts:
         self._sample((side, reason), conversation, {"side": side, "reason": reason, "detail": detail})
 
     def shown(self) -> list[dict[str, Any]]:
-        """The samples, by side, category and language."""
-        return [item for key in sorted(self._chosen) for _, _, item in sorted(self._chosen[key], key=lambda c: -c[0])]
+        """The samples: kept ones first, and within a side one of each kind after the other."""
+        order = {side: number for number, side in enumerate(_SIDES)}
+        ranked = [
+            (order[key[0]], place, key, item)
+            for key, chosen in self._chosen.items()
+            for place, (_, _, item) in enumerate(sorted(chosen, key=lambda drawn: -drawn[0]))
+        ]
+        return [item for _, _, _, item in sorted(ranked, key=lambda entry: entry[:3])]
 
     def histograms(self) -> dict[str, list[tuple[str, int]]]:
         """Measure → (label of the bar, count), without empty bars at the ends."""
@@ -113,6 +120,7 @@ def _bars(bounds: tuple[int, ...], counts: Mapping[int, int]) -> list[tuple[str,
         return []
     lower = [0, *(bound + 1 for bound in bounds)]
     labels = [str(b) if low == b else f"{low}–{b}" for low, b in zip(lower, bounds, strict=False)]
+    labels[0] = str(bounds[0]) if bounds[0] < 2 else f"≤ {bounds[0]}"
     labels.append(f"> {bounds[-1]}")
     return [(labels[i], counts.get(i, 0)) for i in range(min(counts), max(counts) + 1)]
 

@@ -113,9 +113,9 @@ def invent_value(conversation: Conversation, place: int, rng: random.Random) -> 
 
 
 def call_needlessly(conversation: Conversation, place: int, rng: random.Random) -> Message | None:
-    """A call where the right turn makes none, its required arguments filled with whatever fits their types."""
+    """A call right after the user spoke, where none is due; required arguments are whatever fits their types."""
     message = conversation.messages[place]
-    if message.tool_calls or not conversation.tools:
+    if message.tool_calls or not conversation.tools or conversation.messages[place - 1].role != "user":
         return None
     tool = rng.choice(conversation.tools)
     arguments = _filled(tool.parameters)
