@@ -52,7 +52,8 @@ def peer_command(peer: Peer, arguments: argparse.Namespace, out: Path) -> list[s
     environments = dict(item.split("=", 1) for item in arguments.environment)
     if peer.environment not in environments:
         raise SystemExit(f"{peer.script} needs --environment {peer.environment}=VENV")
-    command = [f"{environments[peer.environment]}/bin/python", str(arguments.peers / peer.script)]
+    runner = Path(__file__).with_name("run_peer.py")
+    command = [f"{environments[peer.environment]}/bin/python", str(runner), str(arguments.peers / peer.script)]
     command += ["--model", arguments.model, "--data", str(arguments.data), "--out", str(out), "--mode", peer.mode]
     command += ["--max-len", str(arguments.max_len), "--batch", str(1 if peer.packs else arguments.batch)]
     command += ["--steps", str(arguments.steps), "--warmup", str(arguments.warmup), "--threads", "1", *peer.options]

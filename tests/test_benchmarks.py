@@ -1,0 +1,150 @@
+"""The parts of the benchmarks that their figures rest on."""
+
+import argparse
+import json
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.compare import PEERS, achieved_share, peer_command, table
+from benchmarks.flops import Shape, attended_pairs
+from benchmarks.samples import sample_value, schema_prompts, shared_prompts
+from benchmarks.time_to_quality import reached
+from fcdist.data.batch import Segments
+from fcdist.data.formats import from_sharegpt
+from fcdist.model.debug import tiny_model
+from fcdist.schema.checks import check_conversation
+from fcdist.schema.conversation import Tool
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "unit": {"enum": ["C", "F"]},
+        "days": {"type": "integer", "minimum": 2, "maximum": 4},
+        "share": {"type": "number", "minimum": 0, "maximum": 1},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+        "spot": {"$ref": "#/$defs/spot"},
+        "when": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+        "deep": {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]},
+        "mode": {"const": "fast"},
+    },
+    "required": ["city", "unit", "days", "share", "tags", "spot", "when", "deep", "mode"],
+    "$defs": {"spot": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}},
+}
+
+
+def count_letters(tools):
+    return len(json.dumps([tool.to_wire() for tool in tools])) // 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sampled_arguments_keep_to_their_schema(seed):
+    tool = {"name": "forecast", "description": "Forecast. More.", "inputSchema": SCHEMA}
+    line = json.dumps({"server": f"s{seed}", "tools": [tool]})
+    records = schema_prompts([line], count_letters, 10_000, per_group=4, groups=1, seed=seed)
+    conversations = [from_sharegpt(record) for record in records]
+    for conversation in conversations:
+        check_conversation(conversation)
+    assert len({c.messages[0].content for c in conversations}) == 4
+    assert len({json.dumps([t.to_wire() for t in c.tools]) for c in conversations}) == 1
+
+
+def test_a_request_states_the_values_of_its_call():
+    tool = {"name": "forecast", "description": "Forecast.", "inputSchema": SCHEMA}
+    lines = [json.dumps({"server": "s", "tools": [tool]})]
+    for record in schema_prompts(lines, count_letters, 10_000, per_group=8, groups=1, seed=1):
+        user, call = (turn["value"] for turn in record["conversations"])
+        arguments = json.loads(call)["arguments"]
+        assert str(arguments["days"]) in user and arguments["city"] in user
+
+
+def test_references_that_lead_back_to_themselves_end():
+    root = {"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}, "minItems": 1}}}
+    json.dumps(sample_value(root, root, random.Random(0)))
+
+
+def test_groups_share_a_prompt_of_the_asked_size_and_nothing_else():
+    records = shared_prompts(count_letters, 900, per_group=5, groups=2, seed=3)
+    conversations = [from_sharegpt(record) for record in records]
+    for conversation in conversations:
+        check_conversation(conversation)
+    prompts = [record["tools"] for record in records]
+    assert [len(set(prompts[i : i + 5])) for i in (0, 5)] == [1, 1] and prompts[0] != prompts[5]
+    assert len({r["conversations"][0]["value"] for r in records[:5]}) == 5
+    for text in set(prompts):
+        tools = [Tool.from_wire({"type": "function", "function": t}, "t") for t in json.loads(text)]
+        assert count_letters(tools) >= 900 > count_letters(tools[:-1])
+    assert records == shared_prompts(count_letters, 900, per_group=5, groups=2, seed=3)
+
+
+@given(st.lists(st.tuples(st.integers(-1, 5), st.integers(1, 6)), min_size=1, max_size=6))
+def test_attended_pairs_counts_what_a_mask_would_show(drawn):
+    starts, ends, parents, firsts = [], [], [], []
+    for number, (parent, length) in enumerate(drawn):
+        parent = min(parent, number - 1)
+        starts.append(ends[-1] if ends else 0)
+        ends.append(starts[-1] + length)
+        parents.append(parent)
+        firsts.append(firsts[parent] + ends[parent] - starts[parent] if parent >= 0 else 0)
+    segments = Segments(tuple(starts), tuple(ends), tuple(parents), tuple(firsts))
+    mask = np.zeros((ends[-1], ends[-1]), dtype=bool)
+    for number in range(len(starts)):
+        for seen in [*segments.ancestors(number), number]:
+            mask[starts[number] : ends[number], starts[seen] : ends[seen]] = True
+    assert attended_pairs(segments) == np.tril(mask).sum()
+
+
+def test_weights_counted_for_flops_are_those_of_the_model():
+    model = tiny_model()
+    shape = Shape.of(model.config, rank=4)
+    linear = sum(p.numel() for n, p in model.named_parameters() if "_proj" in n and p.ndim == 2)
+    assert shape.layers * shape.linear_weights == linear
+
+
+def test_sharing_saves_flops_only_where_something_is_shared():
+    shape = Shape.of(tiny_model().config, rank=4)
+    assert shape.of_examples([40, 40], 6).total == 2 * shape.of_examples([40], 3).total
+    shared = shape.cost(30 + 2 * 10, attended_pairs(Segments((0, 30, 40), (30, 40, 50), (-1, 0, 0), (0, 30, 30))), 6)
+    assert shared.total < shape.of_examples([40, 40], 6).total and shared.head == shape.of_examples([80], 6).head
+
+
+def test_quality_is_reached_between_two_points():
+    points = [{"loss": 2.0, "cpu_s": 0.0}, {"loss": 1.0, "cpu_s": 10.0}, {"loss": 0.5, "cpu_s": 20.0}]
+    assert reached(points, 1.5, "cpu_s") == 5.0
+    assert reached(points, 0.5, "cpu_s") == 20.0
+    assert reached(points, 0.4, "cpu_s") is None
+    found = [reached(points, quality, "cpu_s") for quality in (1.9, 1.2, 0.9, 0.6)]
+    assert all(a < b for a, b in pairwise(found))
+
+
+def test_the_table_holds_every_run_and_ratios_against_the_first():
+    one = {"samples_cpu_s": 0.4, "tokens_cpu_s": 800.0, "useful": 4.0, "peak_rss_mb": 5000, "gflops_cpu_s": 90.0}
+    two = {"samples_cpu_s": 0.1, "tokens_cpu_s": 200.0, "useful": 1.0, "peak_rss_mb": 4000, "gflops_cpu_s": 100.0}
+    rows = table({"fcdist-k8": one, "hf-pad": two}).splitlines()
+    assert [cell.strip() for cell in rows[3].split("|")][1:-1] == [
+        "hf-pad",
+        "0.1000",
+        "200",
+        "1.00",
+        "4.0",
+        "4.00",
+        "4.00",
+    ]
+    assert achieved_share(one, two) == pytest.approx(0.9)
+
+
+def test_a_packing_peer_takes_one_row_a_step(tmp_path):
+    arguments = argparse.Namespace(
+        environment=["trl=/e"], peers=tmp_path, model="m", data="d", max_len=64, batch=2, steps=3, warmup=1,
+        audit=False, prep_only=True,
+    )  # fmt: skip
+    packed, padded = (peer_command(PEERS[name], arguments, tmp_path) for name in ("trl-pack", "trl-pad"))
+    assert packed[packed.index("--batch") + 1] == "1" and padded[padded.index("--batch") + 1] == "2"
+    assert "--prep-only" in packed and "--audit" not in packed
+    with pytest.raises(SystemExit, match="--environment lf="):
+        peer_command(PEERS["lf-neat"], arguments, tmp_path)
