@@ -53,6 +53,10 @@ class GenerateConfig:
     """`self` writes general chat with the model that will be tuned (see ReplayConfig)."""
     out_dir: str = ""
     """Folder of the shards; empty: RUN/shards/function_call (`self`: RUN/shards/general)."""
+    catalogue: Any = ()
+    """Whose tools the conversations are about; empty: the built-in ones. One entry or a list of: `builtin`; a file of
+    OpenAI or MCP tools (.json, .jsonl), an OpenAPI 3 document (.json, .yaml) or Python functions (module.py,
+    module.py:function, package.module:function); a folder of such files."""
     num_conversations: int = 2000
     shard_size: int = 500
     conversations_per_tool_set: int = 8
@@ -98,6 +102,12 @@ class GenerateConfig:
         ):
             require(getattr(self, key) > 0, f"generate.{key}={getattr(self, key)} must be positive")
         require(self.max_retries >= 0, f"generate.max_retries={self.max_retries} must not be negative")
+        entries = (self.catalogue,) if isinstance(self.catalogue, str) and self.catalogue else tuple(self.catalogue or ())
+        require(
+            all(isinstance(entry, str) and entry for entry in entries),
+            f"generate.catalogue must be one text or a list of texts, got {self.catalogue!r}",
+        )
+        object.__setattr__(self, "catalogue", entries)
         for key in ("languages", "shares"):
             shares = getattr(self, key)
             require(
@@ -202,11 +212,15 @@ class DataConfig:
     """True repeats the scarcer side to meet the ratio; False takes fewer of the other side."""
     over_length: Literal["error", "drop"] = "error"
     """An example longer than batch.seq_len: stop, or drop and count. It is never cut: the tail holds the calls."""
+    tool_order: Literal["as_is", "sorted"] = "as_is"
+    """`sorted`: tools of a conversation by name, so that the same set in another order has the same prompt. Serve it
+    sorted too: the chat template writes the tools in the order that it gets."""
     store_dir: str = ""
     """Folder of the token store; empty: RUN/store."""
     validation_fraction: float = 0.0
     """Share of conversations per source kept out of training, for loss during training and retention."""
     num_workers: int = 1
+    """Processes that render and tokenise; worth it from some thousand conversations on."""
 
     def __post_init__(self) -> None:
         require(self.general_ratio >= 0, f"data.general_ratio={self.general_ratio} must not be negative")
@@ -226,8 +240,6 @@ class BatchConfig:
     """Packs in one forward pass of one data-parallel rank (laid one after the other in one flat row)."""
     global_batch_size: int = 64
     """Packs in one optimizer step, over all ranks and micro-steps."""
-    num_buckets: int = 8
-    """Length buckets: packs of similar cost run side by side, so that ranks wait little for each other."""
     examples_per_prefix: int = 8
     """Examples that share one tool prompt in a pack at most; 1: nothing is shared."""
     min_shared_tokens: int = 32
@@ -238,11 +250,15 @@ class BatchConfig:
             "seq_len",
             "micro_batch_size",
             "global_batch_size",
-            "num_buckets",
             "examples_per_prefix",
             "min_shared_tokens",
         ):
             require(getattr(self, key) > 0, f"batch.{key}={getattr(self, key)} must be positive")
+
+    @property
+    def shared_stretch(self) -> int:
+        """Tokens that examples of a pack must have in common to share them; 0: nothing is shared."""
+        return self.min_shared_tokens if self.examples_per_prefix > 1 else 0
 
     def accumulation_steps(self, dp_world_size: int) -> int:
         """Micro-steps one rank runs per optimizer step. Raises ConfigError if the batch does not divide."""
@@ -310,8 +326,9 @@ class ZeroConfig:
 class AttentionConfig:
     """Attention back end over packs."""
 
-    backend: Literal["auto", "sdpa", "flash"] = "auto"
-    """`auto`: flash where it can run, else sdpa."""
+    backend: Literal["auto", "sdpa", "flash", "flex"] = "auto"
+    """`auto`: flash where it can run (CUDA in 16 bit; the CPU), else sdpa. flex (CUDA): sliding windows over shared
+    prefixes without sdpa's gathered keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Attention over packs: two back ends behind transformers' AttentionInterface, so that no model is patched.
+"""Attention over packs: three back ends behind transformers' AttentionInterface, so that no model is patched.
 
 A forward pass gets `segments=Layout(...)` as an extra keyword; transformers hands it through to every attention
 layer. No mask function is registered under these names, hence transformers builds no mask.
@@ -17,11 +17,15 @@ from fcdist.config.types import AttentionConfig
 from fcdist.data.batch import Segments
 from fcdist.errors import ModelError
 from fcdist.model.cascade import TORCH_FLASH, attend_cascade, flash_unavailable
+from fcdist.model.flex import attend_masked, flex_unavailable
 from fcdist.model.forest import Layout
+from fcdist.model.subtrees import attend_subtrees
 
 REFERENCE = "fcdist_sdpa"
 FLASH = "fcdist_varlen"
 """The flash back end; transformers takes any name with `flash` in it for a kernel of its own."""
+FLEX = "fcdist_flex"
+BACKENDS = (REFERENCE, FLASH, FLEX)
 PLAIN = "sdpa"
 """transformers' own; for generation."""
 
@@ -32,20 +36,20 @@ def resolve_backend(cfg: AttentionConfig, device: torch.device, dtype: torch.dty
     """Name to give to `set_attention` for `attention.backend`.
 
     Raises:
-        ModelError: `flash` is asked for but cannot run on this device or in this precision.
+        ModelError: the back end asked for cannot run on this device or in this precision.
     """
     if cfg.backend == "sdpa":
         return REFERENCE
-    reason = flash_unavailable(device, dtype)
+    reason = flex_unavailable(device) if cfg.backend == "flex" else flash_unavailable(device, dtype)
     if reason is None:
-        return FLASH
-    if cfg.backend == "flash":
-        raise ModelError(f"attention.backend=flash cannot run here: {reason}. Use attention.backend=auto or sdpa.")
-    return REFERENCE
+        return FLEX if cfg.backend == "flex" else FLASH
+    if cfg.backend == "auto":
+        return REFERENCE
+    raise ModelError(_cannot_run(cfg.backend, reason))
 
 
 def set_attention(model: nn.Module, name: str) -> None:
-    """Switch the attention of a model, also under an adapter: fcdist_sdpa, fcdist_varlen, or sdpa for generation.
+    """Switch the attention of a model, also under an adapter: one of BACKENDS, or sdpa for generation.
 
     Raises:
         ModelError: the model cannot attend over packs, with the reason.
@@ -53,7 +57,7 @@ def set_attention(model: nn.Module, name: str) -> None:
     base: Any = model
     if hasattr(base, "get_base_model"):
         base = base.get_base_model()
-    if name in (REFERENCE, FLASH) and (reason := unpackable(base)):
+    if name in BACKENDS and (reason := unpackable(base)):
         raise ModelError(f"{type(base).__name__} cannot be trained on packs: {reason}")
     try:
         base.set_attn_implementation(name)
@@ -114,29 +118,7 @@ def attend_reference(
         ModelError: the segments did not arrive, or the layer asks for something not computed here.
     """
     layout = _checked_layout(module, query, key, attention_mask, segments, options)
-    lengths = [end - start for start, end in zip(layout.segments.start, layout.segments.end, strict=True)]
-    # split, not slices: the gradient of a slice is a whole row, so slices would cost segments x tokens in the backward
-    own = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = []
-    for i, (queries, keys, values) in enumerate(own):
-        before = layout.segments.first_position[i]
-        num_keys = before + lengths[i]
-        if before:
-            rows = layout.chain_index(i, key.device)
-            keys, values = key.index_select(2, rows), value.index_select(2, rows)
-        window = sliding_window if sliding_window and num_keys > sliding_window else None
-        mask = layout.mask(lengths[i], num_keys, window, key.device) if before or window else None
-        output = scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        outputs.append(output.transpose(1, 2))
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
+    return _gather(layout, query, key, value, scaling, sliding_window), None
 
 
 def attend_flash(
@@ -151,18 +133,82 @@ def attend_flash(
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """`attend_reference` by torch's variable-length flash kernel: one launch, and one more per level of branches.
+    """`attend_reference` by torch's flash kernels: on CUDA a call a level of branches, on the CPU one a segment.
+
+    The reference takes over where the kernels cannot compute it: a window that cuts shared prefixes (on the CPU any
+    that cuts), values of another width than the keys.
 
     Raises:
-        ModelError: as `attend_reference`; also for a window over branches, or weights that are not 16 bit.
+        ModelError: as `attend_reference`; also on a device or in a precision without a flash kernel.
     """
     layout = _checked_layout(module, query, key, attention_mask, segments, options)
     if reason := flash_unavailable(query.device, query.dtype):
-        raise ModelError(f"attention.backend=flash cannot run here: {reason}. Use attention.backend=auto or sdpa.")
+        raise ModelError(_cannot_run("flash", reason))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    window = layout.cutting(sliding_window)
+    on_cpu = query.device.type == "cpu"
+    if value.shape[-1] != key.shape[-1] or (window and (on_cpu or not layout.is_flat)):
+        return _gather(layout, query, key, value, scale, window), None
+    if on_cpu:
+        return attend_subtrees(layout, query, key, value, scale=scale).transpose(1, 2), None
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    output = attend_cascade(TORCH_FLASH, layout, *rows, scale=scale, window=sliding_window)
-    return output[None], None
+    return attend_cascade(TORCH_FLASH, layout, *rows, scale=scale, window=window)[None], None
+
+
+def attend_flex(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    segments: Layout | Segments | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """`attend_reference` by torch's FlexAttention, with any window (CUDA).
+
+    Raises:
+        ModelError: as `attend_reference`; also where FlexAttention has no backward.
+    """
+    layout = _checked_layout(module, query, key, attention_mask, segments, options)
+    if reason := flex_unavailable(query.device):
+        raise ModelError(_cannot_run("flex", reason))
+    window = layout.cutting(sliding_window)
+    return attend_masked(layout, query, key, value, scale=scaling, window=window).transpose(1, 2), None
+
+
+def _gather(
+    layout: Layout, query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None
+) -> Tensor:
+    lengths = [end - start for start, end in zip(layout.segments.start, layout.segments.end, strict=True)]
+    # split, not slices: the gradient of a slice is a whole row, so slices would cost segments x tokens in the backward
+    own = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    outputs = []
+    for i, (queries, keys, values) in enumerate(own):
+        before = layout.segments.first_position[i]
+        num_keys = before + lengths[i]
+        if before:
+            rows = layout.chain_index(i, key.device)
+            keys, values = key.index_select(2, rows), value.index_select(2, rows)
+        cutting = window if window and num_keys > window else None
+        mask = layout.mask(lengths[i], num_keys, cutting, key.device) if before or cutting else None
+        output = scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        outputs.append(output.transpose(1, 2))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def _cannot_run(backend: str, reason: str) -> str:
+    return f"attention.backend={backend} cannot run here: {reason}. Use attention.backend=auto or sdpa."
 
 
 def _checked_layout(
@@ -200,3 +246,4 @@ def _checked_layout(
 
 AttentionInterface.register(REFERENCE, attend_reference)
 AttentionInterface.register(FLASH, attend_flash)
+AttentionInterface.register(FLEX, attend_flex)

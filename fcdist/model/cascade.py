@@ -113,8 +113,10 @@ TORCH_FLASH = _TorchFlash()
 
 def flash_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why torch's flash kernels cannot run; None if they can."""
+    if device.type == "cpu":
+        return None
     if device.type != "cuda":
-        return f"it needs a CUDA device, this one is {device.type}"
+        return f"it needs a CUDA device or the CPU, this one is {device.type}"
     if not torch.backends.cuda.is_flash_attention_available():
         return f"torch {torch.__version__} was built without flash attention"
     if torch.cuda.get_device_capability(device) < (8, 0):
@@ -151,18 +153,11 @@ def attend_cascade(
     Raises:
         ModelError: a window reaches across branches, where a launch cannot tell how far back a key is.
     """
-    longest = max(
-        first + end - start
-        for first, start, end in zip(
-            layout.segments.first_position, layout.segments.start, layout.segments.end, strict=True
-        )
-    )
-    if window is not None and longest <= window:
-        window = None
+    window = layout.cutting(window)
     if window is not None and not layout.is_flat:
         raise ModelError(
-            f"flash attention cannot apply a sliding window of {window} tokens to shared prefixes "
-            f"(longest chain {longest}); use attention.backend=sdpa or packs without shared prefixes"
+            f"the cascade cannot apply a sliding window of {window} tokens to shared prefixes "
+            f"(longest chain {layout.longest_chain}); use attention.backend=sdpa or flex"
         )
     output: Tensor = _Cascade.apply(query, key, value, kernel, layout, scale, window)  # type: ignore[no-untyped-call]
     return output
@@ -184,15 +179,13 @@ class _Cascade(torch.autograd.Function):
         output, lse = kernel.forward(query, key, value, first, scale, window)
         if levels:
             dtype = output.dtype
-            output = output.to(_wide(dtype))
+            output = output.to(wide(dtype))
             for launch in levels:
                 part, part_lse = kernel.forward(*_rows(launch, query, key, value), launch, scale, None)
                 index = launch.query_index
-                old_lse = lse[:, index]
-                new_lse = torch.logaddexp(old_lse, part_lse)
-                keep, add = (torch.exp(x - new_lse).T[..., None].to(output.dtype) for x in (old_lse, part_lse))
-                output[index] = output[index] * keep + part * add
-                lse[:, index] = new_lse
+                merged, merged_lse = output[index], lse[:, index]
+                merge(merged.transpose(0, 1), merged_lse, part.transpose(0, 1), part_lse)
+                output[index], lse[:, index] = merged, merged_lse
             output = output.to(dtype)
         ctx.save_for_backward(query, key, value, output, lse)
         ctx.arguments = (kernel, layout, scale, window)
@@ -206,7 +199,7 @@ class _Cascade(torch.autograd.Function):
         first, *levels = layout.launches(query.device)
         totals = kernel.backward(grad, query, key, value, output, lse, first, scale, window)
         if levels:
-            totals = tuple(total.to(_wide(total.dtype)) for total in totals)
+            totals = tuple(total.to(wide(total.dtype)) for total in totals)
             for launch in levels:
                 index = launch.query_index
                 parts = kernel.backward(
@@ -224,7 +217,21 @@ class _Cascade(torch.autograd.Function):
         return (*totals, None, None, None, None)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def merge(output: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> None:
+    """Add the keys of `part` to the softmax of `output`, in place.
+
+    Args:
+        output: [..., Q, D], at least fp32.
+        lse: [..., Q] log-sum-exp of the scores that made `output`.
+        part: [..., Q, D], any precision.
+        part_lse: [..., Q].
+    """
+    total = torch.logaddexp(lse, part_lse)
+    output.mul_(torch.exp(lse - total)[..., None]).addcmul_(part, torch.exp(part_lse - total)[..., None])
+    lse.copy_(total)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
     """At least fp32: parts of a softmax or of a gradient are added up in it."""
     return torch.promote_types(dtype, torch.float32)
 

@@ -1,12 +1,16 @@
 """A forest of segments as attention needs it: checked once per forward, index tensors built once for all layers."""
 
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from fcdist.data.batch import Segments
 from fcdist.errors import ModelError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +45,70 @@ class Layout:
         self.calls = 0
         self.is_flat = all(parent < 0 for parent in segments.parent)
         self._subtree_end = _subtree_ends(segments, num_tokens)
+        self.longest_chain = max(
+            first + end - start
+            for first, start, end in zip(segments.first_position, segments.start, segments.end, strict=True)
+        )
         self._depth = [len(segments.ancestors(i)) for i in range(len(segments.start))] if not self.is_flat else []
-        self._indices: dict[tuple[int, torch.device], Tensor] = {}
-        self._masks: dict[tuple[int, int, int, torch.device], Tensor] = {}
-        self._launches: dict[torch.device, tuple[Launch, ...]] = {}
+        self._kept: dict[Hashable, Any] = {}
+
+    def kept(self, name: Hashable, build: Callable[[], T]) -> T:
+        """What `build` gives, made by the first layer that asks for `name` and kept for the others."""
+        if name not in self._kept:
+            self._kept[name] = build()
+        found: T = self._kept[name]
+        return found
+
+    def cutting(self, window: int | None) -> int | None:
+        """The window if some token has more keys than it, else None: it changes nothing."""
+        return window if window and window < self.longest_chain else None
 
     def chain_index(self, segment: int, device: torch.device) -> Tensor:
         """[K] rows a segment may attend to: its ancestors', root first, then its own."""
-        key = (segment, device)
-        if key not in self._indices:
+
+        def build() -> Tensor:
             chain = [*self.segments.ancestors(segment), segment]
             rows = [torch.arange(self.segments.start[i], self.segments.end[i]) for i in chain]
-            self._indices[key] = torch.cat(rows).to(device)
-        return self._indices[key]
+            return torch.cat(rows).to(device)
+
+        return self.kept(("chain", segment, device), build)
 
     def mask(self, num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
         """[Q, K] bool: the last query sees the last key; at most `window` keys each, itself included."""
-        key = (num_queries, num_keys, window or 0, device)
-        if key not in self._masks:
+
+        def build() -> Tensor:
             query = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None]
             keys = torch.arange(num_keys, device=device)[None]
             mask = keys <= query
-            self._masks[key] = mask & (keys > query - window) if window else mask
-        return self._masks[key]
+            return mask & (keys > query - window) if window else mask
+
+        return self.kept(("mask", num_queries, num_keys, window, device), build)
+
+    def subtree_end_of_tokens(self, device: torch.device) -> Tensor:
+        """[T] int64: one past the last row of the subtree of each token's segment."""
+        return self.kept(("subtree end", device), lambda: self._spread(self._subtree_end, device))
+
+    def positions(self, device: torch.device) -> Tensor:
+        """[T] int64: position ids, the number of tokens before each on its chain of ancestors."""
+
+        def build() -> Tensor:
+            shift = [
+                first - start for first, start in zip(self.segments.first_position, self.segments.start, strict=True)
+            ]
+            return torch.arange(self.num_tokens, device=device) + self._spread(shift, device)
+
+        return self.kept(("positions", device), build)
+
+    def subtrees(self) -> Iterator[tuple[int, int, int, bool]]:
+        """(start, end, end of its subtree, whether a root) of each segment, ancestors first."""
+        s = self.segments
+        for start, end, below, parent in zip(s.start, s.end, self._subtree_end, s.parent, strict=True):
+            yield start, end, below, parent < 0
 
     def launches(self, device: torch.device) -> tuple[Launch, ...]:
         """Calls of the cascade: every segment on itself, then everything below each level's nodes on those nodes."""
-        if device not in self._launches:
+
+        def build() -> tuple[Launch, ...]:
             s = self.segments
             own = list(zip(s.start, s.end, strict=True))
             levels = [_launch(True, own, own, device, is_whole_row=True)]
@@ -77,8 +118,14 @@ class Layout:
                 ]
                 below = [(s.end[i], self._subtree_end[i]) for i in nodes]
                 levels.append(_launch(False, below, [own[i] for i in nodes], device))
-            self._launches[device] = tuple(levels)
-        return self._launches[device]
+            return tuple(levels)
+
+        return self.kept(("launches", device), build)
+
+    def _spread(self, values: list[int], device: torch.device) -> Tensor:
+        """[T]: one value a segment, repeated for each of its tokens."""
+        lengths = [end - start for start, end in zip(self.segments.start, self.segments.end, strict=True)]
+        return torch.tensor(values).repeat_interleave(torch.tensor(lengths)).to(device)
 
 
 def _launch(

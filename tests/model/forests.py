@@ -22,6 +22,7 @@ class Tree:
 
 
 FLAT = (Tree(17), Tree(5), Tree(31), Tree(17))
+DEEP = (Tree(3, (Tree(2, (Tree(4, (Tree(1), Tree(2))), Tree(3))), Tree(5))), Tree(2), Tree(6, (Tree(1), Tree(1))))
 BRANCHES = (Tree(20, (Tree(9), Tree(13), Tree(7, (Tree(4), Tree(11))))), Tree(15), Tree(6, (Tree(8),)))
 
 
@@ -98,9 +99,9 @@ def separate_loss(model: nn.Module, batch: Batch) -> Tensor:
     return total
 
 
-def packed_loss(model: nn.Module, batch: Batch) -> Tensor:
+def packed_loss(model: nn.Module, batch: Batch, attention: str = REFERENCE) -> Tensor:
     """The same through LossModule."""
-    set_attention(model, REFERENCE)
+    set_attention(model, attention)
     loss, _ = LossModule(model)(batch)
     return loss
 
@@ -114,6 +115,112 @@ def _target_rows(batch: Batch) -> list[tuple[int, int]]:
             pairs.append((s.end[s.parent[i]] - 1, s.start[i]))
         pairs += [(t - 1, t) for t in range(s.start[i] + 1, s.end[i]) if (t // 4) % 2]
     return pairs
+
+
+@dataclass(frozen=True)
+class Single:
+    """An example on its own: its tokens, and the weight of each as a target (0: context; the first must be 0)."""
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+def grow(examples: Sequence[Single]) -> Batch:
+    """The pack of these examples, every common beginning once; what several have as target stands several times."""
+    start: list[int] = []
+    end: list[int] = []
+    parent: list[int] = []
+    first: list[int] = []
+    ids: list[int] = []
+    rows: list[list[int]] = [[] for _ in examples]
+
+    def add(group: list[int], position: int, above: int) -> None:
+        shortest = min(len(examples[i].ids) for i in group)
+        stop = position
+        while stop < shortest and len({examples[i].ids[stop] for i in group}) == 1:
+            stop += 1
+        me = above
+        if stop > position:
+            me = len(start)
+            start.append(len(ids))
+            ids.extend(examples[group[0]].ids[position:stop])
+            end.append(len(ids))
+            parent.append(above)
+            first.append(position)
+            for i in group:
+                rows[i].extend(range(start[me], end[me]))
+        going_on = [i for i in group if len(examples[i].ids) > stop]
+        for token in sorted({examples[i].ids[stop] for i in going_on}):
+            add([i for i in going_on if examples[i].ids[stop] == token], stop, me)
+
+    add(list(range(len(examples))), 0, -1)
+    found = [
+        (rows[i][t - 1], example.ids[t], weight)
+        for i, example in enumerate(examples)
+        for t, weight in enumerate(example.weights)
+        if weight
+    ]
+    return Batch(
+        input_ids=torch.tensor([ids]),
+        position_ids=torch.tensor([[f + i for s, e, f in zip(start, end, first, strict=True) for i in range(e - s)]]),
+        segments=Segments(tuple(start), tuple(end), tuple(parent), tuple(first)),
+        target_index=torch.tensor([row for row, _, _ in found]),
+        target_ids=torch.tensor([token for _, token, _ in found]),
+        target_weights=torch.tensor([weight for _, _, weight in found]),
+        target_kinds=torch.full((len(found),), Kind.CALL, dtype=torch.int8),
+    )
+
+
+def alone_loss(model: nn.Module, examples: Sequence[Single]) -> Tensor:
+    """Weighted loss of each example by itself, through transformers' sdpa, cross-entropy in fp64."""
+    set_attention(model, PLAIN)
+    total = torch.zeros((), dtype=torch.float64)
+    for example in examples:
+        ids = torch.tensor(example.ids)
+        logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].double()
+        losses = cross_entropy(logits, ids[1:], reduction="none")
+        total = total + (losses * torch.tensor(example.weights[1:], dtype=torch.float64)).sum()
+    return total
+
+
+def conversations(seed: int = 0) -> list[Single]:
+    """Seven examples over a trie of five levels: one is the beginning of another, one shares nothing, one stands twice;
+    up to three target spans each, with fractional weights."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(4, VOCAB_SIZE, (count,), generator=generator).tolist())
+
+    def single(ids: tuple[int, ...], *spans: tuple[int, int, float]) -> Single:
+        weights = [0.0] * len(ids)
+        for begin, stop, weight in spans:
+            weights[begin:stop] = [weight] * (stop - begin)
+        return Single(ids, tuple(weights))
+
+    system, tools, other_tools = tokens(14), tokens(11), tokens(6)
+    ask = system + tools + tokens(9)
+    short = ask + tokens(5)
+    long = short + tokens(13)
+    return [
+        single(short, (34, 39, 1.0)),
+        single(long, (34, 39, 1.0), (42, 45, 0.25), (48, 52, 0.5)),
+        single(ask + tokens(7), (34, 40, 0.7)),
+        single(system + tools + tokens(12), (27, 30, 1.0), (34, 37, 1.5)),
+        single(system + other_tools + tokens(8), (22, 28, 1.0)),
+        single(tokens(10), (1, 10, 1.0)),
+        single(long, (48, 52, 2.0)),
+    ]
+
+
+def dense_mask(segments: Segments, window: int | None = None) -> Tensor:
+    """[T, T] bool: which key each query sees, from the examples' own rows."""
+    mask = torch.zeros(segments.end[-1], segments.end[-1], dtype=torch.bool)
+    for i in range(len(segments.start)):
+        chain = [*segments.ancestors(i), i]
+        rows = torch.cat([torch.arange(segments.start[j], segments.end[j]) for j in chain])
+        causal = torch.ones(len(rows), len(rows), dtype=torch.bool).tril()
+        mask[rows[:, None], rows] = causal & ~causal.tril(-window) if window else causal
+    return mask
 
 
 def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
