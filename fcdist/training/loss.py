@@ -4,25 +4,39 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fcdist.data.batch import Batch, Kind
 from fcdist.errors import ModelError
 from fcdist.model.forest import Layout
 
-CHUNK_ELEMENTS = 1 << 24
-"""Logits upcast to fp32 at a time (64 MiB)."""
+HEAD_ELEMENTS = 1 << 27
+"""Logits of a batch held at a time (256 MiB in bf16, as much again for their gradient)."""
+UPCAST_ELEMENTS = {"cpu": 1 << 20}
+"""Logits upcast to fp32 at a time, by device type: as many as stay in a CPU's cache."""
+UPCAST_DEFAULT = 1 << 24
+
+PLAIN_HEADS = frozenset({"llama", "mistral", "mixtral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3"})
+"""Model types whose logits are the head on the decoder's last hidden state and nothing else (no scale, no cap)."""
 
 
 class LossModule(nn.Module):
     """What an engine wraps: model and loss in one forward, where ZeRO-3 has the parameters gathered."""
 
-    def __init__(self, model: nn.Module, chunk_elements: int = CHUNK_ELEMENTS) -> None:
-        """Wrap a decoder whose attention is set up for packs (`set_attention`), with or without an adapter."""
+    def __init__(self, model: nn.Module, head_elements: int = HEAD_ELEMENTS) -> None:
+        """Wrap a decoder whose attention is set up for packs (`set_attention`), with or without an adapter.
+
+        Args:
+            model: the decoder.
+            head_elements: a batch with more logits than this runs the head in pieces, each computed again in the
+                backward pass; models outside PLAIN_HEADS run it at once.
+        """
         super().__init__()
         self.model = model
-        self.chunk_elements = chunk_elements
+        self.head_elements = head_elements
         config: Any = model.config
         self.num_layers: int = config.get_text_config().num_hidden_layers
+        self.is_plain_head: bool = config.model_type in PLAIN_HEADS
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of one batch.
@@ -39,25 +53,55 @@ class LossModule(nn.Module):
             ModelError: the model's layers attended without the segments of the batch.
         """
         layout = Layout(batch.segments, batch.input_ids.shape[1])
-        outputs = self.model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            use_cache=False,
-            logits_to_keep=batch.target_index,
-            segments=layout,
-        )
+        inputs = {
+            "input_ids": batch.input_ids,
+            "position_ids": batch.position_ids,
+            "use_cache": False,
+            "segments": layout,
+        }
+        base: Any = self.model
+        base = base.get_base_model() if hasattr(base, "get_base_model") else base
+        rows = max(1, self.head_elements // base.config.get_text_config().vocab_size)
+        if self.is_plain_head and len(batch.target_ids) > rows:
+            hidden = base.get_decoder()(**inputs).last_hidden_state[0].index_select(0, batch.target_index)
+            losses = head_losses(base.get_output_embeddings(), hidden, batch.target_ids, rows)
+        else:
+            logits = self.model(**inputs, logits_to_keep=batch.target_index).logits[0]
+            losses = token_losses(logits, batch.target_ids)
         if layout.calls < self.num_layers:
             raise ModelError(
                 f"{layout.calls} of {self.num_layers} layers attended over segments: the model attends some other way, "
                 "so that the examples of a pack would see each other"
             )
-        losses = token_losses(outputs.logits[0], batch.target_ids, self.chunk_elements) * batch.target_weights
+        losses = losses * batch.target_weights
         kinds = torch.arange(len(Kind), device=losses.device)
         kind_sums = (losses.detach()[:, None] * (batch.target_kinds[:, None] == kinds)).sum(0)
         return losses.sum(), kind_sums
 
 
-def token_losses(logits: Tensor, targets: Tensor, chunk_elements: int = CHUNK_ELEMENTS) -> Tensor:
+def head_losses(head: nn.Module, hidden: Tensor, targets: Tensor, rows: int) -> Tensor:
+    """Cross-entropy of each row through the head, in fp32; the logits of `rows` rows exist at a time.
+
+    The head is called as a module, so that an adapter on it, a tied matrix and ZeRO-3 work as in the whole model.
+
+    Args:
+        head: [.., D] to [.., V].
+        hidden: [M, D], M > 0.
+        targets: [M] int64.
+        rows: of one piece.
+
+    Returns:
+        [M] fp32.
+    """
+
+    def piece(hidden: Tensor, targets: Tensor) -> Tensor:
+        return token_losses(head(hidden), targets)
+
+    pieces = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
+    return torch.cat([checkpoint(piece, *part, use_reentrant=False) for part in pieces])
+
+
+def token_losses(logits: Tensor, targets: Tensor, upcast_elements: int | None = None) -> Tensor:
     """Cross-entropy of each row, in fp32.
 
     Computed as logsumexp minus the target's logit, in chunks of rows: of an upcast copy only one chunk is alive, and
@@ -66,19 +110,20 @@ def token_losses(logits: Tensor, targets: Tensor, chunk_elements: int = CHUNK_EL
     Args:
         logits: [M, V], any float dtype.
         targets: [M] int64.
-        chunk_elements: logits upcast at a time.
+        upcast_elements: logits upcast at a time; None: by device.
 
     Returns:
         [M] fp32.
     """
-    losses: Tensor = _TokenLosses.apply(logits, targets, chunk_elements)  # type: ignore[no-untyped-call]
+    elements = upcast_elements or UPCAST_ELEMENTS.get(logits.device.type, UPCAST_DEFAULT)
+    losses: Tensor = _TokenLosses.apply(logits, targets, elements)  # type: ignore[no-untyped-call]
     return losses
 
 
 class _TokenLosses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, chunk_elements: int) -> Tensor:
-        rows = max(1, chunk_elements // max(1, logits.shape[1]))
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, upcast_elements: int) -> Tensor:
+        rows = max(1, upcast_elements // max(1, logits.shape[1]))
         dtype = torch.promote_types(logits.dtype, torch.float32)
         log_sums = torch.empty(logits.shape[0], dtype=dtype, device=logits.device)
         for start in range(0, logits.shape[0], rows):
