@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from data_pipeline.decontaminate import tool_signature
-from data_pipeline.words import language_of, tokens, user_turns
+from data_pipeline.words import joined, language_of, tokens, user_turns
 from fcdist.config.seeds import derive_seed
 from fcdist.schema.conversation import Conversation
 
@@ -136,7 +136,7 @@ class DiversityMeter:
             distinct_2=distinct_2(self._first.get(language, [])),
             self_bleu_4=self_bleu([words for _, _, words in self._sample.get(language, [])]),
             opening=most[1] / self._long[language] if most else None,
-            opening_text=most[0] if most else "",
+            opening_text=joined(most[0].split()) if most else "",
             tool_signatures=tools[0],
         )
 

@@ -151,7 +151,8 @@ def prepare_folder(out: Path, claim: Mapping[str, Any]) -> None:
     Raises:
         GenerationError: the folder holds something else.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / CLAIM).is_file():
+    torn_claims = set(out.glob(f".{CLAIM}.*.partial"))  # of a run that was killed before it had claimed the folder
+    if out.is_dir() and set(out.iterdir()) - torn_claims and not (out / CLAIM).is_file():
         raise GenerationError(
             f"{out} holds files but no {CLAIM}: not made by `fcdist merge`. Set merge.out_dir to another folder"
         )

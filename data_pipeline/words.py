@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from fcdist.schema.conversation import Conversation, ToolCall
 
@@ -18,6 +18,11 @@ _MIN_VALUE_LENGTH = 2
 def tokens(text: str) -> list[str]:
     """Lower-case words of `text`; an ideograph is a token of its own, punctuation is none."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).lower())
+
+
+def joined(words: Sequence[str]) -> str:
+    """Tokens as people write them: blanks between words, none between ideographs."""
+    return re.sub(rf"(?<=[{_IDEOGRAPHS}]) (?=[{_IDEOGRAPHS}])", "", " ".join(words))
 
 
 def user_turns(conversation: Conversation) -> list[str]:
