@@ -1,4 +1,4 @@
-"""Attention over a pack: one causal launch a segment against one dense block-diagonal mask, forward and backward.
+"""Attention over a pack: one causal call a segment (`attention.backend=auto`) against one dense mask, both passes.
 
     OMP_NUM_THREADS=1 python -m benchmarks.pack_attention --segments 8 --length 250
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaAttention
 
+from fcdist.config.types import AttentionConfig
 from fcdist.data.batch import Segments
-from fcdist.model.attention import REFERENCE
+from fcdist.model.attention import resolve_backend
 
 HEADS, KEY_HEADS, WIDTH = 9, 3, 64
 
@@ -43,7 +44,7 @@ def main() -> None:
         hidden_size=HEADS * WIDTH, num_attention_heads=HEADS, num_key_value_heads=KEY_HEADS, attention_dropout=0.0
     )
     layer = LlamaAttention(config, layer_idx=0)
-    ours = AttentionInterface()[REFERENCE]
+    ours = AttentionInterface()[resolve_backend(AttentionConfig(), torch.device("cpu"))]
     number = torch.arange(total) // length
     dense = (number[:, None] == number[None]) & torch.ones(total, total, dtype=torch.bool).tril()
 

@@ -52,7 +52,7 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
     Args:
         cfg: which checkpoint.
         dtype: of the weights; RoPE frequencies stay fp32.
-        attention: `fcdist_sdpa` or `fcdist_varlen` for packs, `sdpa` for generation.
+        attention: one of `attention.BACKENDS` for packs, `sdpa` for generation.
 
     Raises:
         ModelError: the checkpoint cannot be found or read, lacks weights, or cannot attend over packs.
