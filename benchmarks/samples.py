@@ -28,8 +28,10 @@ from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 
 Record = dict[str, Any]
-CountTokens = Callable[[Sequence[Tool]], int]
-"""Tokens of the prompt that a set of tools makes, up to a user's first word."""
+CountTokens = Callable[[Conversation], int]
+"""Tokens of a conversation as it is rendered; of the prompt, where the last word is the user's."""
+BRANCH_TOLERANCE = 0.25
+"""A branch of `shared` may be longer or shorter than asked by this share."""
 
 _WORDS = (
     "amber", "basin", "cedar", "delta", "ember", "falcon", "garnet", "harbor", "indigo", "juniper", "kestrel", "lagoon",
@@ -54,16 +56,20 @@ def to_sharegpt(conversation: Conversation) -> Record:
 
 
 def shared_prompts(
-    count_tokens: CountTokens, prompt_tokens: int, per_group: int, groups: int, seed: int
+    count_tokens: CountTokens, prompt_tokens: int, branch_tokens: int, per_group: int, groups: int, seed: int
 ) -> list[Record]:
-    """`groups` tool prompts of about `prompt_tokens`, with `per_group` different single-call conversations each."""
-    return [
-        to_sharegpt(conversation)
-        for group in range(groups)
-        for conversation in _group(
-            _tool_set(count_tokens, prompt_tokens, derive_seed(seed, "tools", group)), per_group, seed
-        )
-    ]
+    """`groups` tool prompts of about `prompt_tokens`, each with `per_group` single-call conversations that go on for
+    about `branch_tokens`."""
+    records: list[Record] = []
+    for group in range(groups):
+        tool_set = _tool_set(count_tokens, prompt_tokens, derive_seed(seed, "tools", group))
+        own = derive_seed(seed, "conversations", group)
+        records += map(to_sharegpt, _group(tool_set, count_tokens, branch_tokens, per_group, own))
+    return records
+
+
+def _prompt(tools: Iterable[Tool]) -> Conversation:
+    return Conversation((Message("user", "0"),), tuple(tools))
 
 
 def _tool_set(count_tokens: CountTokens, prompt_tokens: int, seed: int) -> ToolSet:
@@ -73,17 +79,20 @@ def _tool_set(count_tokens: CountTokens, prompt_tokens: int, seed: int) -> ToolS
     instances: list[ToolInstance] = []
     for base in rng.sample(catalogue.tools, len(catalogue.tools)):
         instances.append(dress(base, style, rng, catalogue.pools, [i.tool.name for i in instances]))
-        if count_tokens([i.tool for i in instances]) >= prompt_tokens:
+        if count_tokens(_prompt(i.tool for i in instances)) >= prompt_tokens:
             return ToolSet(f"set-{seed}", tuple(instances), None, None)
     raise SystemExit(f"--prompt-tokens {prompt_tokens}: the whole catalogue makes a shorter prompt")
 
 
-def _group(tool_set: ToolSet, count: int, seed: int) -> list[Conversation]:
+def _group(
+    tool_set: ToolSet, count_tokens: CountTokens, branch_tokens: int, count: int, seed: int
+) -> list[Conversation]:
     catalogue = load_catalogue()
     tools = tuple(instance.tool for instance in tool_set.instances)
+    prompt_tokens = count_tokens(_prompt(tools))
     found: dict[str, Conversation] = {}
     for attempt in range(100 * count):
-        own = derive_seed(seed, tool_set.id, attempt)
+        own = derive_seed(seed, attempt)
         world = World(own, catalogue.pools, "en")
         draft = Draft(tool_set, catalogue, "en", random.Random(own), world, catalogue.tools)
         try:
@@ -92,7 +101,9 @@ def _group(tool_set: ToolSet, count: int, seed: int) -> list[Conversation]:
             continue
         conversation = Conversation(tuple(_without_thoughts(draft.messages)), tools, category="single", language="en")
         check_conversation(conversation)
-        found.setdefault(str(conversation.messages[0].content), conversation)
+        excess = count_tokens(conversation) - prompt_tokens - branch_tokens
+        if abs(excess) <= BRANCH_TOLERANCE * branch_tokens:
+            found.setdefault(str(conversation.messages[0].content), conversation)
         if len(found) == count:
             return list(found.values())
     raise SystemExit(f"{len(found)} different conversations instead of {count} in one group; ask for fewer")
@@ -121,7 +132,7 @@ def schema_prompts(
             conversations = _requests(tools, per_group, derive_seed(seed, "requests", server["server"]))
         except SchemaError:
             continue
-        if conversations and count_tokens(tools) <= max_prompt_tokens:
+        if conversations and count_tokens(_prompt(tools)) <= max_prompt_tokens:
             records += map(to_sharegpt, conversations)
             taken += 1
     if taken < groups:
@@ -236,6 +247,7 @@ def main() -> None:
     parser.add_argument("kind", choices=("shared", "schemas"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--prompt-tokens", type=int, default=2048, help="shared: about; schemas: at most")
+    parser.add_argument("--branch-tokens", type=int, default=100, help="shared: what follows the prompt, about")
     parser.add_argument("--per-group", type=int, default=16)
     parser.add_argument("--groups", type=int, default=4)
     parser.add_argument("--schemas", type=Path, help="tool schemas, one server a line")
@@ -244,19 +256,21 @@ def main() -> None:
     arguments = parser.parse_args()
     renderer = load_renderer(arguments)
 
-    def count_tokens(tools: Sequence[Tool]) -> int:
-        prompt = renderer.prompt(Conversation((Message("user", "0"),), tuple(tools)))
-        return len(renderer.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    def count_tokens(conversation: Conversation) -> int:
+        if conversation.messages[-1].role == "user":
+            text = renderer.prompt(conversation)
+        else:
+            text = "".join(segment.text for segment in renderer.render(conversation)[0])
+        return len(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    sizes = arguments.per_group, arguments.groups, arguments.seed
     if arguments.kind == "shared":
-        sizes = arguments.prompt_tokens, arguments.per_group, arguments.groups, arguments.seed
-        records = shared_prompts(count_tokens, *sizes)
+        records = shared_prompts(count_tokens, arguments.prompt_tokens, arguments.branch_tokens, *sizes)
     else:
         if arguments.schemas is None:
             parser.error("schemas needs --schemas FILE")
         lines = arguments.schemas.read_text(encoding="utf-8").splitlines()
-        sizes = arguments.prompt_tokens, arguments.per_group, arguments.groups, arguments.seed
-        records = schema_prompts(lines, count_tokens, *sizes)
+        records = schema_prompts(lines, count_tokens, arguments.prompt_tokens, *sizes)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
     print(json.dumps({"file": str(arguments.out), "samples": len(records), "groups": arguments.groups}))

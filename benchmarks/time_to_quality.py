@@ -101,8 +101,7 @@ def build_data(cfg: Config) -> TokenStore:
 def batch_config(store: TokenStore, per_prefix: int, num_steps: int, seed: int) -> BatchConfig:
     """Settings under which an epoch has `num_steps` steps, so that a step holds as many examples for every k."""
     whole = BatchConfig(seq_len=int(store.lengths.sum()), global_batch_size=1, examples_per_prefix=per_prefix)
-    (everything,) = plan_epoch(store, whole, seed, 0)
-    computed = collate(store, everything.packs, whole.min_shared_tokens).input_ids.shape[1]
+    computed = sum(step.num_unique_tokens for step in plan_epoch(store, whole, seed, 0))
     packs = max(1, round(computed / num_steps / PACK_TOKENS))
     seq_len = max(int(store.lengths.max()), computed // (num_steps * packs))
     while True:

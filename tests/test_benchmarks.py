@@ -18,7 +18,7 @@ from fcdist.data.batch import Segments
 from fcdist.data.formats import from_sharegpt
 from fcdist.model.debug import tiny_model
 from fcdist.schema.checks import check_conversation
-from fcdist.schema.conversation import Tool
+from fcdist.schema.conversation import Conversation, Message, Tool
 
 SCHEMA = {
     "type": "object",
@@ -38,8 +38,8 @@ SCHEMA = {
 }
 
 
-def count_letters(tools):
-    return len(json.dumps([tool.to_wire() for tool in tools])) // 4
+def count_letters(conversation):
+    return len(json.dumps(conversation.to_wire())) // 4
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -69,7 +69,7 @@ def test_references_that_lead_back_to_themselves_end():
 
 
 def test_groups_share_a_prompt_of_the_asked_size_and_nothing_else():
-    records = shared_prompts(count_letters, 900, per_group=5, groups=2, seed=3)
+    records = shared_prompts(count_letters, 900, 160, per_group=5, groups=2, seed=3)
     conversations = [from_sharegpt(record) for record in records]
     for conversation in conversations:
         check_conversation(conversation)
@@ -78,8 +78,9 @@ def test_groups_share_a_prompt_of_the_asked_size_and_nothing_else():
     assert len({r["conversations"][0]["value"] for r in records[:5]}) == 5
     for text in set(prompts):
         tools = [Tool.from_wire({"type": "function", "function": t}, "t") for t in json.loads(text)]
-        assert count_letters(tools) >= 900 > count_letters(tools[:-1])
-    assert records == shared_prompts(count_letters, 900, per_group=5, groups=2, seed=3)
+        sizes = [count_letters(Conversation((Message("user", "0"),), tuple(some))) for some in (tools, tools[:-1])]
+        assert sizes[0] >= 900 > sizes[1]
+    assert records == shared_prompts(count_letters, 900, 160, per_group=5, groups=2, seed=3)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 5), st.integers(1, 6)), min_size=1, max_size=6))
