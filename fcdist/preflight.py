@@ -13,7 +13,7 @@ from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
 from fcdist.data.batch import Kind
 from fcdist.data.mixing import require_both_sides
-from fcdist.data.painting import paint_example, paint_heading, paint_legend
+from fcdist.data.painting import paint_legend, paint_pack
 from fcdist.data.statistics import describe_packing
 from fcdist.data.store import TokenStore, build_store, open_store, store_fingerprint
 from fcdist.data.tables import print_packing
@@ -61,12 +61,12 @@ def _sample(cfg: Config, folder: str) -> Config:
 
 
 def _show(console: Console, store: TokenStore, renderer: Renderer, cfg: Config, world_size: int) -> None:
-    print_packing(console, describe_packing(store, cfg.batch, cfg.seed, world_size))
+    print_packing(console, describe_packing(store, cfg.batch, cfg.seed, world_size), cfg.batch)
     colour = console.is_terminal and not console.no_color
     row = _telling_row(store)
     console.print(paint_legend(colour), soft_wrap=True)
-    console.print(paint_heading(store, row, 0), soft_wrap=True)
-    console.print(paint_example(store, row, renderer.tokenizer, colour), soft_wrap=True)
+    for text in paint_pack(store, [row], 0, renderer.tokenizer, colour):
+        console.print(text, soft_wrap=True)
 
 
 def _telling_row(store: TokenStore) -> int:

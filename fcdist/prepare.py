@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
 from fcdist.data.statistics import describe_packing, describe_store
 from fcdist.data.store import build_store, open_store
-from fcdist.data.tables import print_report
+from fcdist.data.tables import print_packing, print_report
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
@@ -35,9 +36,10 @@ def prepare(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
     world_size = cfg.launch.nodes * cfg.launch.nproc_per_node
     if batch.global_batch_size % (batch.micro_batch_size * world_size):
         world_size = 1  # preflight and train refuse it; the store is good for any world size
-    report["packing"] = describe_packing(store, batch, cfg.seed, world_size)
-    write_json(folder / REPORT, report)
-    print_report(console, report, list(cfg.data.sources), cfg.batch.seq_len)
+    packing = describe_packing(store, batch, cfg.seed, world_size)
+    write_json(folder / REPORT, report | {"packing": asdict(packing)})
+    print_report(console, report, list(cfg.data.sources), batch.seq_len)
+    print_packing(console, packing, batch)
     took = "reused, nothing changed" if reused else f"{time.monotonic() - started:.1f} s"
     console.print(f"store: {folder} ({took}); facts: {folder / REPORT}", soft_wrap=True, highlight=False)
     if any(report["dropped"].values()):

@@ -1,4 +1,4 @@
-"""`fcdist show`: a pack in the terminal, with roles, positions and the loss mask in colour."""
+"""`fcdist show`: a pack in the terminal as a tree, with roles, positions and the loss mask in colour."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from rich.console import Console
 from fcdist.config.entry import entry
 from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
-from fcdist.data.painting import paint_example, paint_heading, paint_legend
+from fcdist.data.collating import collate
+from fcdist.data.painting import paint_legend, paint_pack
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, open_store
 from fcdist.errors import DataError
@@ -26,13 +27,13 @@ def show(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
     colour = console.is_terminal and not console.no_color
     tokenizer = load_tokenizer(cfg.model)
     console.print(paint_legend(colour), soft_wrap=True)
-    start = 0
-    for row in rows:
-        console.print(paint_heading(store, row, start), soft_wrap=True)
-        console.print(paint_example(store, row, tokenizer, colour), soft_wrap=True)
-        start += int(store.lengths[row])
-    free = "" if arguments.example is not None else f"; {cfg.batch.seq_len - start} of {cfg.batch.seq_len} free"
-    console.print(f"{len(rows)} example(s), {start} tokens{free}", highlight=False, soft_wrap=True)
+    for text in paint_pack(store, rows, cfg.batch.shared_stretch, tokenizer, colour):
+        console.print(text, soft_wrap=True)
+    batch = collate(store, [rows], cfg.batch.shared_stretch)
+    tokens, total = batch.input_ids.shape[1], int(store.lengths[rows].sum())
+    free = "" if arguments.example is not None else f"; {cfg.batch.seq_len - tokens} of {cfg.batch.seq_len} free"
+    shared = f", {total} if nothing were shared" if total > tokens else ""
+    console.print(f"{len(rows)} example(s), {tokens} tokens{shared}{free}", highlight=False, soft_wrap=True)
 
 
 def _pack(store: TokenStore, cfg: Config, arguments: argparse.Namespace) -> list[int]:

@@ -102,7 +102,8 @@ class GenerateConfig:
         ):
             require(getattr(self, key) > 0, f"generate.{key}={getattr(self, key)} must be positive")
         require(self.max_retries >= 0, f"generate.max_retries={self.max_retries} must not be negative")
-        entries = (self.catalogue,) if isinstance(self.catalogue, str) and self.catalogue else tuple(self.catalogue or ())
+        given = self.catalogue or ()
+        entries = (given,) if isinstance(given, str) else tuple(given)
         require(
             all(isinstance(entry, str) and entry for entry in entries),
             f"generate.catalogue must be one text or a list of texts, got {self.catalogue!r}",

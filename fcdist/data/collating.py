@@ -1,6 +1,7 @@
 """From packs of the store to one flat row: the batch contract, without padding, what examples share only once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -31,12 +32,12 @@ def collate(store: Examples, packs: Sequence[Sequence[int]], min_shared_tokens: 
         which may lie in a shared stretch; a target that several examples share weighs as often, so that the weights
         of a batch add up to the targets of its examples.
     """
-    trees = [_find_trees(store, pack, min_shared_tokens) for pack in packs if len(pack)]
+    trees = [find_trees(store, pack, min_shared_tokens) for pack in packs if len(pack)]
     if not trees:
         return filler()
-    rows = tuple(row for tree in trees for row in tree[0])
-    examples = [example for tree in trees for example in tree[1]]
-    shared = np.concatenate([tree[2] for tree in trees])
+    rows = tuple(row for tree in trees for row in tree.rows)
+    examples = [example for tree in trees for example in tree.examples]
+    shared = np.concatenate([tree.shared for tree in trees])
     lengths = np.array([len(example.input_ids) for example in examples])
     forest = lay_out(lengths, shared)
     own = [example.input_ids[first:] for example, first in zip(examples, shared.tolist(), strict=True)]
@@ -66,17 +67,31 @@ def collate(store: Examples, packs: Sequence[Sequence[int]], min_shared_tokens: 
     )
 
 
-def _find_trees(
-    store: Examples, pack: Sequence[int], min_shared_tokens: int
-) -> tuple[list[int], list[Example], np.ndarray]:
-    """Rows of a pack in depth-first order of their forest, their examples, and what each takes from those before it.
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Examples of a pack in depth-first order of their forest."""
+
+    rows: list[int]
+    """[n] rows of the store."""
+    examples: list[Example]
+    shared: np.ndarray
+    """[n] tokens each takes from those before it."""
+
+
+def find_trees(store: Examples, pack: Sequence[int], min_shared_tokens: int) -> Trees:
+    """What the examples of a pack share.
 
     Trees follow in the order of their first rows in the pack, so that a pack without any is laid out as it stands.
+
+    Args:
+        store: where the rows are.
+        pack: [n] rows, at least one.
+        min_shared_tokens: as for `collate`.
     """
     rows = [int(row) for row in pack]
     examples = [store.example(row) for row in rows]
     if not min_shared_tokens or len(rows) == 1:
-        return rows, examples, np.zeros(len(rows), dtype=np.int64)
+        return Trees(rows, examples, np.zeros(len(rows), dtype=np.int64))
     lengths = np.array([len(example.input_ids) for example in examples])
     tokens = np.concatenate([example.input_ids for example in examples])
     place, common = sort_prefixes(tokens, np.cumsum(lengths) - lengths, lengths)
@@ -87,7 +102,7 @@ def _find_trees(
     earliest = np.repeat(np.minimum.reduceat(by_place, roots), np.diff(roots, append=len(rows)))
     by_tree = np.argsort(earliest, kind="stable")
     order = by_place[by_tree].tolist()
-    return [rows[i] for i in order], [examples[i] for i in order], shared[by_tree]
+    return Trees([rows[i] for i in order], [examples[i] for i in order], shared[by_tree])
 
 
 def filler() -> Batch:

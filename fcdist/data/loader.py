@@ -31,7 +31,8 @@ class Cursor:
 
 def plan_fingerprint(store: TokenStore, batch: BatchConfig) -> str:
     """Digest of all that decides which packs make which step; the world size and micro-batch size do not."""
-    text = f"{store.fingerprint}/{batch.seq_len}/{batch.global_batch_size}/{batch.num_buckets}"
+    text = f"{store.fingerprint}/{batch.seq_len}/{batch.global_batch_size}/{batch.examples_per_prefix}"
+    text += f"/{batch.min_shared_tokens}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -55,7 +56,6 @@ class PackLoader:
         self._batch = cfg.batch
         self._epochs, self._max_steps = cfg.train.epochs, cfg.train.max_steps
         self._rank, self._world_size = dp_rank, dp_world_size
-        self._lengths: list[int] = np.asarray(store.lengths).tolist()
         self.cursor = Cursor(plan_fingerprint(store, cfg.batch), cfg.seed)
         self._plan = lru_cache(maxsize=2)(lambda epoch: plan_epoch(store, cfg.batch, cfg.seed, epoch))
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fcdist-loader")
@@ -107,7 +107,8 @@ class PackLoader:
             raise CheckpointError(
                 f"the checkpoint was trained on other data or batch settings: fingerprint {cursor.fingerprint}, this "
                 f"run has {self.cursor.fingerprint}. Resume with the same token store, batch.seq_len, "
-                "batch.global_batch_size and batch.num_buckets, or start a new run folder"
+                "batch.global_batch_size, batch.examples_per_prefix and batch.min_shared_tokens, or start a new run "
+                "folder"
             )
         if cursor.seed != self.cursor.seed:
             raise CheckpointError(
@@ -123,28 +124,16 @@ class PackLoader:
         return (epoch, step + 1) if step + 1 < len(self._plan(epoch)) else (epoch + 1, 0)
 
     def _build(self, epoch: int, step: int) -> StepBatches:
-        return _step_batches(
-            self._store, self._plan(epoch)[step], self._lengths, self._batch, self._rank, self._world_size
-        )
+        return _step_batches(self._store, self._plan(epoch)[step], self._batch, self._rank, self._world_size)
 
 
-def _step_batches(
-    store: TokenStore, step: GlobalBatch, lengths: list[int], batch: BatchConfig, rank: int, world_size: int
-) -> StepBatches:
-    share = divide(step, lengths, batch.micro_batch_size, world_size)[rank]
+def _step_batches(store: TokenStore, step: GlobalBatch, batch: BatchConfig, rank: int, world_size: int) -> StepBatches:
+    share = divide(step, batch.micro_batch_size, world_size)[rank]
     return StepBatches(
-        batches=tuple(collate(store, packs) for packs in share),
+        batches=tuple(collate(store, packs, batch.shared_stretch) for packs in share),
         num_targets=float(step.num_targets),
         num_tokens=step.num_tokens,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Index of some rows of a store."""
-
-    lengths: np.ndarray
-    num_targets: np.ndarray
 
 
 def evaluation_steps(
@@ -162,8 +151,5 @@ def evaluation_steps(
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
     if not len(chosen):
         return
-    lengths: list[int] = np.asarray(store.lengths).tolist()
-    for step in plan_epoch(_Rows(store.lengths[chosen], store.num_targets[chosen]), batch, seed=0, epoch=0):
-        packs = tuple(tuple(int(chosen[i]) for i in pack) for pack in step.packs)
-        actual = GlobalBatch(packs, step.num_targets, step.num_tokens)
-        yield _step_batches(store, actual, lengths, batch, dp_rank, dp_world_size)
+    for step in plan_epoch(store, batch, seed=0, epoch=0, rows=chosen):
+        yield _step_batches(store, step, batch, dp_rank, dp_world_size)

@@ -191,9 +191,9 @@ class Forest:
     first_position: np.ndarray
 
     def find(self, rows: np.ndarray, depths: np.ndarray) -> np.ndarray:
-        """[m] where token `depths` of row `rows` lies in the flat row."""
+        """[m] where token `depths` (0 or more) of row `rows` lies in the flat row."""
         rows = rows.copy()
-        open_ = np.flatnonzero(depths < self.shared[rows])
+        open_ = np.flatnonzero((depths >= 0) & (depths < self.shared[rows]))
         while len(open_):
             rows[open_] = self.owner[rows[open_]]
             open_ = open_[depths[open_] < self.shared[rows[open_]]]

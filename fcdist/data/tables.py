@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fcdist.data.statistics import GROUP_CAP
+from fcdist.config.types import BatchConfig
+from fcdist.data.statistics import ENOUGH_GROUPS, PackingFacts
 
 
 def print_report(console: Console, report: dict[str, Any], sources: Sequence[str], seq_len: int) -> None:
@@ -14,7 +15,7 @@ def print_report(console: Console, report: dict[str, Any], sources: Sequence[str
 
     Args:
         console: where to.
-        report: from `describe_store`, with `packing` from `describe_packing`.
+        report: from `describe_store`.
         sources: names in config order; one without an example is shown too.
         seq_len: tokens of a pack.
     """
@@ -45,26 +46,35 @@ def print_report(console: Console, report: dict[str, Any], sources: Sequence[str
     )
     lengths = ", ".join(f"p{p} {n:,}" for p, n in report["train"]["length_percentiles"].items())
     console.print(f"tokens of an example: {lengths} (batch.seq_len {seq_len:,})", highlight=False, soft_wrap=True)
-    print_packing(console, report["packing"])
     prefixes = report["prefixes"]
     console.print(
-        f"prefix groups: {prefixes['groups']:,}, the largest of {prefixes['largest']:,}; sharing prefixes would save "
-        f"a factor {prefixes['reuse_factor']:.2f} ({prefixes[f'reuse_factor_cap_{GROUP_CAP}']:.2f} in groups of "
-        f"at most {GROUP_CAP})",
+        f"prefix groups: {prefixes['groups']:,}, the largest of {prefixes['largest']:,}; if all that examples share "
+        f"stood once, {prefixes['reuse_factor_limit']:.2f} times fewer tokens",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def print_packing(console: Console, packing: dict[str, Any]) -> None:
-    """Print one line about the plan of an epoch."""
-    console.print(
-        f"one epoch: {packing['num_packs']:,} packs in {packing['num_steps']:,} steps, fill {packing['fill']:.1%}, "
-        f"waiting for the slowest rank {packing['imbalance']:.1%}, "
-        f"{packing['empty_packs']} empty packs in the last step",
-        highlight=False,
-        soft_wrap=True,
-    )
+def print_packing(console: Console, facts: PackingFacts, batch: BatchConfig) -> None:
+    """Print what the plan of an epoch is worth, and what to change if its steps lack variety."""
+    lines = [
+        f"one epoch: {facts.num_packs:,} packs in {facts.num_steps:,} steps, {facts.empty_packs} empty packs in the "
+        f"last; fill {facts.fill:.1%}, {facts.targets_per_pack:,.0f} targets in a pack",
+        f"each token is computed for {facts.reuse_factor:.2f} examples on average (at most "
+        f"{batch.examples_per_prefix} on one tool prompt)",
+        f"distinct tool prompts in a step: {facts.groups_per_step_mean:,.0f} on average, at least "
+        f"{facts.groups_per_step_min:,}; {facts.groups:,} in the data",
+        f"waiting for the slowest rank {facts.idle_share:.1%}"
+        + "".join(f", on {ranks} ranks {share:.1%}" for ranks, share in facts.idle_share_at.items()),
+    ]
+    if facts.lacks_groups:
+        lines.append(
+            f"note: a step holds only {facts.groups_per_step_min} distinct tool prompts; {ENOUGH_GROUPS} or more are "
+            "better, because gradients of one tool set resemble each other. Raise batch.global_batch_size or "
+            "batch.seq_len, or lower batch.examples_per_prefix"
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _add_row(

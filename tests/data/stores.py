@@ -73,11 +73,23 @@ def small_renderer(protocol: str = "text") -> Renderer:
 
 @dataclass(frozen=True)
 class Index:
-    """What planning needs of a store, in memory; examples are made up from their row and length."""
+    """What planning needs of a store, in memory; examples are made up from their row and length, and share nothing."""
 
     lengths: np.ndarray
     num_targets: np.ndarray
     fingerprint: str = "f"
+
+    @property
+    def groups(self) -> np.ndarray:
+        return np.arange(len(self))
+
+    places = groups
+
+    @property
+    def prefix_lens(self) -> np.ndarray:
+        return np.zeros(len(self), dtype=np.int64)
+
+    common = prefix_lens
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -117,18 +129,48 @@ class TokenRows:
 
     fingerprint = "rows"
 
-    def __init__(self, rows: Sequence[Sequence[int]], kinds: Sequence[Sequence[int]] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Sequence[int]],
+        kinds: Sequence[Sequence[int]] | None = None,
+        groups: Sequence[int] | None = None,
+        prefix_lens: Sequence[int] | None = None,
+    ) -> None:
         self._rows = [np.array(row, dtype=np.int32) for row in rows]
         given = kinds or [[0] + [1] * (len(row) - 1) for row in rows]
         self._kinds = [np.array(kind, dtype=np.int8) for kind in given]
         self.lengths = np.array([len(row) for row in rows], dtype=np.int32)
         self.num_targets = np.array([np.count_nonzero(kind) for kind in given], dtype=np.int32)
         self.places, self.common = sort_prefixes(*lay_rows(rows))
-        self.groups = np.arange(len(rows), dtype=np.int32)
-        self.prefix_lens = np.zeros(len(rows), dtype=np.int32)
+        self.groups = np.array(range(len(rows)) if groups is None else groups, dtype=np.int32)
+        self.prefix_lens = np.array([0] * len(rows) if prefix_lens is None else prefix_lens, dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def example(self, row: int) -> Example:
         return Example(self._rows[row], self._kinds[row])
+
+
+def tool_store(
+    random: np.random.Generator, sizes: Sequence[int], prompt: tuple[int, int], own: tuple[int, int]
+) -> TokenRows:
+    """`sizes[g]` examples on prompt g, in random order. Some share their first user turn too, and some are alone.
+
+    Args:
+        random: source of tokens and lengths.
+        sizes: examples of each group.
+        prompt: bounds of the length of a prompt.
+        own: bounds of what an example adds to it.
+    """
+    rows, groups, prefix_lens = [], [], []
+    for group, size in enumerate(sizes):
+        tools = random.integers(0, 9, int(random.integers(*prompt))).tolist()
+        turn = random.integers(0, 9, int(random.integers(*own)) // 2).tolist()
+        for i in range(size):
+            tail = random.integers(0, 9, int(random.integers(*own))).tolist()
+            rows.append([10 + group, *tools, *(turn if i % 3 == 0 else []), *tail])
+            groups.append(group)
+            prefix_lens.append(len(tools) + 1)
+    order = random.permutation(len(rows)).tolist()
+    return TokenRows([rows[i] for i in order], None, [groups[i] for i in order], [prefix_lens[i] for i in order])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stores import chat, small_config, tool_conversation, with_data, write_jsonl
+from stores import chat, small_config, tool_conversation, weather, with_data, write_jsonl
 
 from fcdist import preflight, prepare, show
 from fcdist.config.run_folder import write_config
@@ -43,8 +43,11 @@ def test_prepare_prints_and_writes_the_facts(tmp_path, capsys):
     assert report["train"]["categories"].keys() == {"general", "single"}
     assert report["validation"]["examples"] == 4
     assert report["dropped"] == {"calls": {"unknown_tool": 1}}
-    assert report["packing"]["num_steps"] >= 1 and 0 < report["packing"]["fill"] <= 1
-    assert report["prefixes"]["groups"] == 4 and report["prefixes"]["reuse_factor"] > 1
+    packing = report["packing"]
+    assert packing["num_steps"] >= 1 and 0 < packing["fill"] <= 1 and packing["empty_packs"] == 0
+    assert report["prefixes"]["groups"] == 4 and report["prefixes"]["reuse_factor_limit"] >= packing["reuse_factor"] > 1
+    assert packing["groups_per_step_min"] == packing["groups"] == 3 + 22  # tool prompts, and chats without one
+    assert "distinct tool prompts in a step: 25" in out and "note: a step" not in out
     code, out, _ = run(prepare, start(with_data(cfg, sources=sources)), capsys)
     assert code == 0 and "reused, nothing changed" in out
 
@@ -62,6 +65,28 @@ def test_show_marks_targets_and_counts_the_pack(tmp_path, capsys):
     for wrong in (["--pack", "999"], ["--example", "999"]):
         code, _, err = run(show, [*argv, *wrong], capsys)
         assert code == 2 and f"{wrong[0]} 999" in err
+
+
+def test_a_step_with_few_tool_prompts_is_noted(tmp_path, capsys):
+    cfg = small_config(tmp_path, num_calls=64, num_chats=0)
+    calls = [tool_conversation(i, weather("c" * (1 + i % 32))) for i in range(64)]
+    write_jsonl(tmp_path / "calls.jsonl", calls)
+    sources = {"calls": cfg.data.sources["calls"]}
+    cfg = with_data(cfg, sources=sources, general_ratio=0.0)
+    code, out, _ = run(prepare, start(replace(cfg, batch=replace(cfg.batch, global_batch_size=1))), capsys)
+    assert code == 0 and "note: a step holds only" in out and "Raise batch.global_batch_size or batch.seq_len" in out
+
+
+def test_show_prints_a_pack_as_a_tree(tmp_path, capsys):
+    argv = start(small_config(tmp_path, num_calls=6, num_chats=3))
+    assert prepare.main(argv) == 0
+    capsys.readouterr()
+    code, out, _ = run(show, argv, capsys)
+    assert code == 0 and "if nothing were shared; " in out
+    assert "── shared by 2 examples · pack tokens" in out and "│ ── example " in out
+    assert out.count('"name": "weather_by_c"') == 1 < out.count("Weather in Ort")  # a tool prompt stands once
+    code, out, _ = run(show, [*argv, "--example", "0"], capsys)
+    assert "shared by" not in out and "if nothing were shared" not in out
 
 
 def test_show_paints_in_colour_on_a_terminal(tmp_path, capsys, monkeypatch):

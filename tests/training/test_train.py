@@ -70,7 +70,7 @@ def prepared(tmp_path_factory) -> Config:
             validation_fraction=0.2,
             store_dir=str(folder / "store"),
         ),
-        batch=BatchConfig(seq_len=1024, global_batch_size=4, num_buckets=1),
+        batch=BatchConfig(seq_len=1024, global_batch_size=4),
         tuning=TuningConfig(r=4, dropout=0.1),
         optim=OptimConfig(lr=1e-2),
         zero=ZeroConfig(engine="local"),
