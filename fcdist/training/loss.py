@@ -29,7 +29,7 @@ class LossModule(nn.Module):
         Args:
             model: the decoder.
             head_elements: a batch with more logits than this runs the head in pieces, each computed again in the
-                backward pass; models outside PLAIN_HEADS run it at once.
+                backward pass; models outside PLAIN_HEADS, and all under ZeRO-3, run it at once.
         """
         super().__init__()
         self.model = model
@@ -61,10 +61,11 @@ class LossModule(nn.Module):
         }
         base: Any = self.model
         base = base.get_base_model() if hasattr(base, "get_base_model") else base
+        head = base.get_output_embeddings()
         rows = max(1, self.head_elements // base.config.get_text_config().vocab_size)
-        if self.is_plain_head and len(batch.target_ids) > rows:
+        if self.is_plain_head and len(batch.target_ids) > rows and not _is_sharded(head):
             hidden = base.get_decoder()(**inputs).last_hidden_state[0].index_select(0, batch.target_index)
-            losses = head_losses(base.get_output_embeddings(), hidden, batch.target_ids, rows)
+            losses = head_losses(head, hidden, batch.target_ids, rows)
         else:
             logits = self.model(**inputs, logits_to_keep=batch.target_index).logits[0]
             losses = token_losses(logits, batch.target_ids)
@@ -82,7 +83,7 @@ class LossModule(nn.Module):
 def head_losses(head: nn.Module, hidden: Tensor, targets: Tensor, rows: int) -> Tensor:
     """Cross-entropy of each row through the head, in fp32; the logits of `rows` rows exist at a time.
 
-    The head is called as a module, so that an adapter on it, a tied matrix and ZeRO-3 work as in the whole model.
+    The head is called as a module, so that an adapter on it and a tied matrix work as in the whole model.
 
     Args:
         head: [.., D] to [.., V].
@@ -118,6 +119,11 @@ def token_losses(logits: Tensor, targets: Tensor, upcast_elements: int | None = 
     elements = upcast_elements or UPCAST_ELEMENTS.get(logits.device.type, UPCAST_DEFAULT)
     losses: Tensor = _TokenLosses.apply(logits, targets, elements)  # type: ignore[no-untyped-call]
     return losses
+
+
+def _is_sharded(head: nn.Module) -> bool:
+    """Whether ZeRO-3 gathers its weights at each call: then every rank must call it equally often, whatever its M."""
+    return any(hasattr(parameter, "ds_id") for parameter in head.parameters())
 
 
 class _TokenLosses(torch.autograd.Function):
