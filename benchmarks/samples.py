@@ -1,11 +1,13 @@
 """Samples for the comparison with other trainers: one ShareGPT file, which they and fcdist read alike.
 
     python -m benchmarks.samples shared OUT.json --prompt-tokens 2048 --per-group 16 --groups 4
-    python -m benchmarks.samples schemas OUT.json --schemas mcp_tool_schemas.jsonl --per-group 8 --groups 24
+    python -m benchmarks.samples schemas OUT.json --source mcp_tool_schemas.jsonl --per-group 8 --groups 40
+    python -m benchmarks.samples fitting OUT.json --source glaive_toolcall_en_demo.json --max-tokens 2048
 
 `shared` writes groups of conversations under one tool prompt each, from the catalogue of the programmatic teacher.
 `schemas` writes requests for real tools: lines `{"server", "tools": [{"name", "description", "inputSchema"}]}`.
-Prompts are counted with the tokenizer and chat template of --model and --chat-template. Prints one JSON line of facts.
+`fitting` keeps the conversations of a ShareGPT file that every trainer takes whole.
+Tokens are counted with the tokenizer and chat template of --model and --chat-template. Prints one JSON line of facts.
 """
 
 import argparse
@@ -23,7 +25,8 @@ from data_pipeline.surface import ToolInstance, dress, make_style
 from data_pipeline.toolsets import ToolSet
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
-from fcdist.errors import SchemaError
+from fcdist.data.formats import from_sharegpt
+from fcdist.errors import RenderError, SchemaError
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 
@@ -114,11 +117,11 @@ def _without_thoughts(messages: Iterable[Message]) -> list[Message]:
 
 
 def schema_prompts(
-    lines: Iterable[str], count_tokens: CountTokens, max_prompt_tokens: int, per_group: int, groups: int, seed: int
+    lines: Iterable[str], count_tokens: CountTokens, max_tokens: int, per_group: int, groups: int, seed: int
 ) -> list[Record]:
     """Requests that state every argument, and the call, for a random choice of servers.
 
-    Servers whose tools break JSON Schema, or whose prompt exceeds `max_prompt_tokens`, are passed over.
+    Servers whose tools break JSON Schema, or whose prompt exceeds `max_tokens`, are passed over.
     """
     servers = [json.loads(line) for line in lines]
     random.Random(derive_seed(seed, "servers")).shuffle(servers)
@@ -132,12 +135,26 @@ def schema_prompts(
             conversations = _requests(tools, per_group, derive_seed(seed, "requests", server["server"]))
         except SchemaError:
             continue
-        if conversations and count_tokens(_prompt(tools)) <= max_prompt_tokens:
+        if conversations and count_tokens(_prompt(tools)) <= max_tokens:
             records += map(to_sharegpt, conversations)
             taken += 1
     if taken < groups:
-        raise SystemExit(f"{taken} servers fit instead of --groups {groups}; ask for fewer or raise --prompt-tokens")
+        raise SystemExit(f"{taken} servers fit instead of --groups {groups}; ask for fewer or raise --max-tokens")
     return records
+
+
+def fitting(records: Iterable[Record], count_tokens: CountTokens, max_tokens: int) -> list[Record]:
+    """Records that are valid and have at most `max_tokens` tokens, so that no trainer cuts or drops one."""
+    kept = []
+    for record in records:
+        try:
+            conversation = from_sharegpt(record)
+            check_conversation(conversation)
+            if count_tokens(conversation) <= max_tokens:
+                kept.append(record)
+        except (SchemaError, RenderError):
+            continue
+    return kept
 
 
 def _tool(entry: Mapping[str, Any]) -> Tool:
@@ -244,13 +261,14 @@ _SAMPLERS = {"object": _object, "array": _array, "integer": _integer, "number": 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("shared", "schemas"))
+    parser.add_argument("kind", choices=("shared", "schemas", "fitting"))
     parser.add_argument("out", type=Path)
-    parser.add_argument("--prompt-tokens", type=int, default=2048, help="shared: about; schemas: at most")
+    parser.add_argument("--prompt-tokens", type=int, default=2048, help="shared: of a prompt, about")
     parser.add_argument("--branch-tokens", type=int, default=100, help="shared: what follows the prompt, about")
     parser.add_argument("--per-group", type=int, default=16)
     parser.add_argument("--groups", type=int, default=4)
-    parser.add_argument("--schemas", type=Path, help="tool schemas, one server a line")
+    parser.add_argument("--source", type=Path, help="schemas: one server a line; fitting: a ShareGPT file")
+    parser.add_argument("--max-tokens", type=int, default=6000, help="schemas: of a prompt; fitting: of a conversation")
     parser.add_argument("--seed", type=int, default=0)
     add_model_arguments(parser)
     arguments = parser.parse_args()
@@ -266,14 +284,17 @@ def main() -> None:
     sizes = arguments.per_group, arguments.groups, arguments.seed
     if arguments.kind == "shared":
         records = shared_prompts(count_tokens, arguments.prompt_tokens, arguments.branch_tokens, *sizes)
+    elif arguments.source is None:
+        parser.error(f"{arguments.kind} needs --source FILE")
+    elif arguments.kind == "schemas":
+        lines = arguments.source.read_text(encoding="utf-8").splitlines()
+        records = schema_prompts(lines, count_tokens, arguments.max_tokens, *sizes)
     else:
-        if arguments.schemas is None:
-            parser.error("schemas needs --schemas FILE")
-        lines = arguments.schemas.read_text(encoding="utf-8").splitlines()
-        records = schema_prompts(lines, count_tokens, arguments.prompt_tokens, *sizes)
+        records = json.loads(arguments.source.read_text(encoding="utf-8"))
+        records = fitting(records, count_tokens, arguments.max_tokens)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
-    print(json.dumps({"file": str(arguments.out), "samples": len(records), "groups": arguments.groups}))
+    print(json.dumps({"file": str(arguments.out), "samples": len(records)}))
 
 
 if __name__ == "__main__":
