@@ -4,17 +4,19 @@ Every record becomes a checked `Conversation` or a `Dropped` with file, line and
 """
 
 import json
+import marshal
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import SourceConfig
 from fcdist.errors import SchemaError, ShardError
-from fcdist.schema.checks import check_conversation
+from fcdist.schema.checks import check_conversation, check_tools
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 from fcdist.schema.shards import shard_paths
 
@@ -66,6 +68,19 @@ def reason_of(error: Exception) -> str:
 def source_files(source: SourceConfig) -> list[Path]:
     """Files of a source, verified against their manifest. Raises ShardError naming the path."""
     return shard_paths(Path(source.path))
+
+
+def count_records(source: SourceConfig) -> int | None:
+    """Lines of a source's JSON-lines files; None where that is no measure of what will be read."""
+    files = source_files(source)
+    if source.max_conversations or any(path.suffix == ".json" for path in files):
+        return None
+    count = 0
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                count += block.count(b"\n")
+    return count
 
 
 def read_source(
@@ -150,13 +165,13 @@ def _convert(record: Any, source: SourceConfig, name: str, index: int) -> Conver
     if isinstance(record, _Unreadable):
         raise SchemaError(f"the line is not JSON ({record.error}): {record.text[:80]!r}")
     if source.format == "openai":
-        conversation = Conversation.from_wire(record, source.ignore_fields)
+        conversation = _from_openai(record, source.ignore_fields)
     else:
         if not isinstance(record, Mapping):
             raise SchemaError(f"conversation must be an object, got {type(record).__name__}")
         record = {key: value for key, value in record.items() if key not in source.ignore_fields}
         conversation = from_sharegpt(record) if source.format == "sharegpt" else from_alpaca(record)
-    check_conversation(conversation)
+    check_conversation(conversation, tools_checked=True)
     return replace(
         conversation,
         id=conversation.id or f"{name}-{index}",
@@ -171,6 +186,22 @@ def _category(conversation: Conversation, role: str) -> str:
     if not conversation.tools:
         return "chat"
     return "call" if any(message.tool_calls for message in conversation.messages) else "no_call"
+
+
+def _from_openai(record: Any, ignore: Sequence[str]) -> Conversation:
+    tools = record.get("tools") if isinstance(record, Mapping) and "tools" not in ignore else None
+    if not tools or not isinstance(tools, list):
+        return Conversation.from_wire(record, ignore)
+    without = {key: value for key, value in record.items() if key != "tools"}
+    return replace(Conversation.from_wire(without, ignore), tools=_checked_tools(marshal.dumps(tools, 2)))
+
+
+@lru_cache(maxsize=1024)
+def _checked_tools(wire: bytes) -> tuple[Tool, ...]:
+    """Tools of a decoded list, which is hashable as bytes; conversations with equal tools share one object."""
+    tools = tuple(Tool.from_wire(tool, f"tools[{i}]") for i, tool in enumerate(marshal.loads(wire)))
+    check_tools(tools)
+    return tools
 
 
 def from_alpaca(record: Mapping[str, Any]) -> Conversation:
@@ -291,15 +322,21 @@ def _calling_turn(value: Any, first: int, where: str) -> Message:
 
 def _tools(value: Any) -> tuple[Tool, ...]:
     if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip() else None
-        except ValueError as error:
-            raise SchemaError(f"tools cannot be decoded ({error}): {value[:80]!r}") from None
+        return _tools_of_text(value)
     if value is None:
         return ()
     items = value if isinstance(value, list) else [value]
     wrapped = [t if isinstance(t, Mapping) and "function" in t else {"function": t} for t in items]
-    return tuple(Tool.from_wire(tool, f"tools[{i}]") for i, tool in enumerate(wrapped))
+    return _checked_tools(marshal.dumps(wrapped, 2))
+
+
+@lru_cache(maxsize=1024)
+def _tools_of_text(text: str) -> tuple[Tool, ...]:
+    try:
+        value = json.loads(text) if text.strip() else None
+    except ValueError as error:
+        raise SchemaError(f"tools cannot be decoded ({error}): {text[:80]!r}") from None
+    return _tools(value)
 
 
 def _known(

@@ -28,7 +28,7 @@ from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import file_sha256
 
-VERSION = 1
+VERSION = 2
 STORE = "store.json"
 FILES = ("tokens.npy", "kinds.npy", "train.npy", "validation.npy", "conversations.arrow", "dropped.jsonl")
 INDEX = np.dtype(
@@ -38,6 +38,8 @@ INDEX = np.dtype(
         ("num_targets", "i4"),
         ("prefix_len", "i4"),  # tokens before the first user turn
         ("group", "i4"),  # prefix group
+        ("place", "i8"),  # position among the rows of the split, sorted by their tokens (ties by row)
+        ("common", "i4"),  # tokens shared with the row one place before
         ("source", "i4"),
         ("category", "i4"),
         ("role", "i1"),  # see ROLES
@@ -85,6 +87,19 @@ class TokenStore:
     def groups(self) -> np.ndarray:
         """[N] int32 prefix group: examples of one group begin with the same `prefix_len` tokens."""
         return self._column("group")
+
+    @property
+    def places(self) -> np.ndarray:
+        """[N] int64 position of each row when all rows of the split are sorted by their tokens (ties by row)."""
+        return self._column("place")
+
+    @property
+    def common(self) -> np.ndarray:
+        """[N] int32 tokens each row shares with the row one place before it; 0 for the first.
+
+        What any two rows share is the minimum of `common` over the places between them.
+        """
+        return self._column("common")
 
     @property
     def sources(self) -> np.ndarray:
@@ -180,9 +195,8 @@ def store_fingerprint(cfg: Config, renderer: Renderer) -> str:
         del settings["path"]
         sources[name] = settings | {"files": [file_sha256(path) for path in source_files(source)]}
     data = to_mapping(cfg.data)
-    settled = {
-        key: data[key] for key in ("general_ratio", "ratio_unit", "repeat", "over_length", "validation_fraction")
-    }
+    keys = ("general_ratio", "ratio_unit", "repeat", "over_length", "tool_order", "validation_fraction")
+    settled = {key: data[key] for key in keys}
     basis = {
         "version": VERSION,
         "sources": sources,
@@ -205,6 +219,6 @@ def build_store(cfg: Config, renderer: Renderer) -> TokenStore:
         ShardError: an unreadable or invalid record, with file and line.
         DataError: no source, nothing left, an over-long example, a ratio that cannot be met.
     """
-    from fcdist.data.building import build  # only `prepare` needs datasets, which is slow to import
+    from fcdist.data.building import build  # which reads stores itself
 
     return build(cfg, renderer)

@@ -83,7 +83,7 @@ class Renderer:
             )
         self.end_of_call = call_ending.token
         self.stop_token_ids = _stop_ids(tokenizer, ending, call_ending)
-        self._stop_tokens = [str(tokenizer.convert_ids_to_tokens(i)) for i in self.stop_token_ids]
+        self.stop_tokens = [str(tokenizer.convert_ids_to_tokens(i)) for i in self.stop_token_ids]
         self.recipe, self.response_template = self._reader()
         self._fingerprint = ""
 
@@ -109,9 +109,9 @@ class Renderer:
         turns = [i for i, m in enumerate(conversation.messages) if m.role == "assistant" and m.weight]
         if not turns:
             raise RenderError(f"{_name(conversation)}: no assistant turn has weight, so nothing can be learned from it")
-        messages, tools = self._wire(conversation)
-        prompts = self._apply([messages[:i] for i in turns], tools, True, conversation)
-        wholes = self._apply([messages[: i + 1] for i in turns], tools, False, conversation)
+        messages, tools = self.wire_messages(conversation), wire_tools(conversation.tools)
+        prompts = self.write([messages[:i] for i in turns], tools, True, conversation)
+        wholes = self.write([messages[: i + 1] for i in turns], tools, False, conversation)
         examples: list[tuple[Segment, ...]] = []
         segments: list[Segment] = []
         written = ""
@@ -122,7 +122,7 @@ class Renderer:
                 examples.append(tuple(segments))
                 segments, written = [], ""
             segments.append(Segment(prompt[len(written) :], False, "context"))
-            segments += self._kinds(body, conversation.messages[i], where)
+            segments += self.split_turn(body, conversation.messages[i], where)
             segments.append(Segment(end, True, "end"))
             written = prompt + body + end
         return [*examples, tuple(segments)]
@@ -135,8 +135,8 @@ class Renderer:
         """
         if not conversation.messages or conversation.messages[-1].role == "assistant":
             raise RenderError(f"{_name(conversation)}: a prompt must end in a user or tool message")
-        messages, tools = self._wire(conversation)
-        return self._apply([messages], tools, True, conversation)[0]
+        tools = wire_tools(conversation.tools)
+        return self.write([self.wire_messages(conversation)], tools, True, conversation)[0]
 
     def parse(self, text: str, tools: Sequence[Tool] = ()) -> Message:
         """Read generated text, with or without its end-of-turn token.
@@ -148,7 +148,7 @@ class Renderer:
         Raises:
             RenderError: nothing can read this checkpoint's native calls; never because of what the model wrote.
         """
-        for token in self._stop_tokens:
+        for token in self.stop_tokens:
             text = text.split(token, 1)[0]
         message: Message | None
         if self.recipe is not None:
@@ -186,14 +186,12 @@ class Renderer:
         """Grammar recipe and response template of this checkpoint."""
         own = getattr(self.tokenizer, "response_template", None)
         if self.protocol.response_template is not None:
-            template = fill_response_template(
-                self.protocol.response_template, self.generation_prompt, self._stop_tokens
-            )
+            template = fill_response_template(self.protocol.response_template, self.generation_prompt, self.stop_tokens)
             return self.protocol.recipe, template
         if own is not None:
             return None, own
         return find_reader(
-            self.tokenizer, self.chat_template, self.protocol.recipe, self.generation_prompt, self._stop_tokens
+            self.tokenizer, self.chat_template, self.protocol.recipe, self.generation_prompt, self.stop_tokens
         )
 
     def _no_reader(self) -> RenderError:
@@ -202,23 +200,27 @@ class Renderer:
             "its chat template writes; choose protocol.name=text or tagged, or set tokenizer.response_template"
         )
 
-    def _wire(self, conversation: Conversation) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
-        """Messages and tools as `apply_chat_template` takes them."""
-        tools = [tool.to_wire() for tool in conversation.tools] or None
+    def wire_messages(self, conversation: Conversation) -> list[dict[str, Any]]:
+        """Messages as `apply_chat_template` takes them."""
         messages = [replace(message, weight=1).to_wire() for message in conversation.messages]
         if not self.protocol.prelude:
             # What checkpoints' own templates expect and servers send them: an object, not its text.
             for call in (call for message in messages for call in message.get("tool_calls", ())):
                 call["function"]["arguments"] = _decoded(call["function"]["arguments"])
-        return messages, tools
+        return messages
 
-    def _apply(
+    def write(
         self,
         conversations: list[list[dict[str, Any]]],
         tools: list[dict[str, Any]] | None,
         prompt: bool,
         conversation: Conversation,
     ) -> list[str]:
+        """What `apply_chat_template` writes for several lists of messages, with or without the generation prompt.
+
+        Raises:
+            RenderError: the template refuses one of them; `conversation` is named.
+        """
         if not conversations[0]:
             raise RenderError(f"{_name(conversation)}: the assistant speaks first; a user message must come before it")
         try:
@@ -248,10 +250,14 @@ class Renderer:
 
     def _closes(self, added: str) -> bool:
         """Whether a turn ends in some stop token, if not in the expected one."""
-        return added.rstrip().endswith(tuple(self._stop_tokens))
+        return added.rstrip().endswith(tuple(self.stop_tokens))
 
-    def _kinds(self, body: str, message: Message, where: str) -> list[Segment]:
-        """Split a turn by what its text is for, and hold it against the message it must be read back as."""
+    def split_turn(self, body: str, message: Message, where: str) -> list[Segment]:
+        """Split a turn by what its text is for, and hold it against the message it must be read back as.
+
+        Raises:
+            RenderError: it would be read back as something else; the text begins with `where`.
+        """
         turn = read_turn(body, self.recipe) if self.recipe is not None else None
         if self.protocol.prelude:
             said = [(call.name, call.arguments.strip()) for call in message.tool_calls]
@@ -273,6 +279,11 @@ class Renderer:
         cut = body.index(thought) + len(thought) if thought and thought in body else 0
         parts = (Segment(body[:cut], True, "thought"), Segment(body[cut:], True, rest))
         return [part for part in parts if part.text]
+
+
+def wire_tools(tools: Sequence[Tool]) -> list[dict[str, Any]] | None:
+    """Tools as `apply_chat_template` takes them."""
+    return [tool.to_wire() for tool in tools] or None
 
 
 def drop_thoughts(conversation: Conversation) -> Conversation:
@@ -303,7 +314,6 @@ def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    state = json.loads(backend.to_str())
-    state.pop("truncation", None)  # set by the last call that asked for it
-    state.pop("padding", None)
-    return json.dumps(state, sort_keys=True)
+    # Before the added tokens stand version, truncation and padding: the last two are set by whichever call came last.
+    head, found, state = str(backend.to_str()).partition('"added_tokens":')
+    return state if found else head

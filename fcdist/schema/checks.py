@@ -14,15 +14,16 @@ from fcdist.schema.conversation import Conversation, Message, Tool
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,127}")
 
 
-def check_conversation(conversation: Conversation) -> None:
-    """Raise SchemaError at the first broken rule.
+def check_conversation(conversation: Conversation, tools_checked: bool = False) -> None:
+    """Raise SchemaError at the first broken rule; `tools_checked`: `check_tools` has passed them before.
 
     Rules: tools are valid and have distinct names; at most one system message, first; turns alternate
     user → assistant (→ tool results → assistant)*; every call names an offered tool and carries a JSON object that
     fits the tool's schema; every call is answered, in order, before the assistant speaks again, unless it is the last
     message; the last message is the assistant's.
     """
-    check_tools(conversation.tools)
+    if not tools_checked:
+        check_tools(conversation.tools)
     by_name = {tool.name: tool for tool in conversation.tools}
     messages = conversation.messages
     if not messages:

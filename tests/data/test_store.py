@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stores import chat, small_config, small_renderer, tool_conversation, weather, with_data, write_jsonl
 
 from fcdist.config.types import SourceConfig
+from fcdist.data import building
+from fcdist.data.building import prefix_groups
+from fcdist.data.prefixes import sort_prefixes
 from fcdist.data.store import build_store, open_store, store_fingerprint
 from fcdist.data.tokenizing import encoder, tokenize
 from fcdist.errors import DataError, ShardError
+from fcdist.protocols.single_pass import Passes, UnsteadyTemplateError
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +133,9 @@ def test_torn_stores_are_refused_and_rebuilt(tmp_path, renderer):
     refuses(r"no token store")
 
 
-def test_the_same_bytes_with_any_number_of_workers(built, tmp_path, renderer):
+def test_the_same_bytes_with_any_number_of_workers(built, tmp_path, renderer, monkeypatch):
     cfg, store = built
+    monkeypatch.setattr(building, "BLOCK", 5)
     other = build_store(with_data(cfg, num_workers=2, store_dir=str(tmp_path / "store")), renderer)
     for name in ("tokens.npy", "kinds.npy", "train.npy", "validation.npy"):
         assert (other.folder / name).read_bytes() == (store.folder / name).read_bytes()
@@ -189,10 +196,10 @@ def test_repetition_stores_tokens_once(tmp_path, renderer):
     cfg = small_config(tmp_path, num_calls=5, num_chats=30, repeat=True)
     store = build_store(cfg, renderer)
     assert len(store) == 45 and (~store.is_general).sum() == 15
-    assert (
-        len(np.load(store.folder / "tokens.npy"))
-        == store.lengths[store.is_general].sum() + np.unique(store._index[~store.is_general])["length"].sum()
-    )
+    calls = store._index[~store.is_general]
+    five = calls[np.unique(calls["start"], return_index=True)[1]]
+    num_tokens = len(np.load(store.folder / "tokens.npy"))
+    assert len(five) == 5 and num_tokens == store.lengths[store.is_general].sum() + five["length"].sum()
 
 
 def test_other_files_are_not_replaced(tmp_path, renderer):
@@ -202,3 +209,70 @@ def test_other_files_are_not_replaced(tmp_path, renderer):
     with pytest.raises(DataError, match="holds other files"):
         build_store(cfg, renderer)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
+
+
+def test_places_and_common_are_those_of_the_splits_own_tokens(tmp_path, renderer):
+    store = build_store(small_config(tmp_path, repeat=True, validation_fraction=0.2), renderer)
+    for split in (store, open_store(store.folder, "validation")):
+        place, common = sort_prefixes(split._tokens, split._index["start"], split.lengths)
+        assert split.places.tolist() == place.tolist() and split.common.tolist() == common.tolist()
+    rows = np.argsort(store.places)
+    texts = [tuple(store.example(row).input_ids.tolist()) for row in rows]
+    assert texts == sorted(texts) and len(set(texts)) < len(texts)
+    for a, b, row in zip(texts, texts[1:], rows[1:], strict=False):
+        shared = store.common[row]
+        assert (a[:shared] == b[:shared] and a[shared : shared + 1] != b[shared : shared + 1]) or a == b
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=5), st.integers(0, 5)), min_size=1, max_size=20)
+)
+def test_prefix_groups_are_the_rows_with_equal_beginnings(drawn):
+    rows = [tuple(row) for row, _ in drawn]
+    prefix_lens = np.array([min(length, len(row)) for row, length in drawn], dtype=np.int32)
+    lengths = np.array([len(row) for row in rows])
+    tokens = np.array([token for row in rows for token in row], dtype=np.int32)
+    groups = prefix_groups(*sort_prefixes(tokens, np.cumsum(lengths) - lengths, lengths), prefix_lens).tolist()
+    seen: dict[tuple[int, ...], int] = {}
+    assert groups == [seen.setdefault(row[:n], len(seen)) for row, n in zip(rows, prefix_lens.tolist(), strict=True)]
+
+
+def test_tools_in_canonical_order_share_their_prompt(tmp_path, renderer):
+    tools = (weather("street"), weather("city"))
+    made = [replace(tool_conversation(i, tools[i % 2]), tools=tools[:: 1 - 2 * (i % 2)]) for i in range(6)]
+    write_jsonl(tmp_path / "calls.jsonl", made)
+    cfg = small_config(tmp_path / "other", general_ratio=0.0)
+    source = SourceConfig(path=str(tmp_path / "calls.jsonl"))
+    stores = [
+        build_store(with_data(cfg, sources={"calls": source}, tool_order=order), renderer)
+        for order in ("as_is", "sorted")
+    ]
+    assert [len(set(store.groups.tolist())) for store in stores] == [2, 1]
+    names = {tuple(tool.name for tool in stores[1].conversation(row).tools) for row in range(6)}
+    assert names == {("weather_by_city", "weather_by_street")}
+    assert stores[0].fingerprint != stores[1].fingerprint
+
+
+def test_a_store_of_an_earlier_version_is_refused_with_the_way_out(tmp_path, renderer):
+    folder = build_store(small_config(tmp_path), renderer).folder
+    facts = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps(facts | {"version": 1}))
+    with pytest.raises(DataError, match=r"store version 1, this program reads 2\. Run `fcdist prepare`"):
+        open_store(folder)
+
+
+def test_a_template_that_one_pass_misreads_is_rendered_turn_by_turn(tmp_path, renderer, monkeypatch, caplog):
+    cfg = small_config(tmp_path)
+    expected = build_store(cfg, renderer)
+    exact = Passes.render
+
+    def misread(self, conversation):
+        if self._single and conversation.id == "chat-20":
+            raise UnsteadyTemplateError("conversation 'chat-20'")
+        return exact(self, conversation)
+
+    monkeypatch.setattr(Passes, "render", misread)
+    store = build_store(with_data(cfg, store_dir=str(tmp_path / "again")), renderer)
+    assert (store.folder / "tokens.npy").read_bytes() == (expected.folder / "tokens.npy").read_bytes()
+    assert "'chat-20'" in caplog.text and "turn by turn" in caplog.text

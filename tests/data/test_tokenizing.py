@@ -1,17 +1,26 @@
 """Training tokens are serving tokens: prompt first, completion after it, nothing cut, every token of a known kind."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import small_renderer, tool_conversation
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from fcdist.data.batch import Kind
-from fcdist.data.tokenizing import _SlowEncode, encoder, tokenize
+from fcdist.data.tokenizing import (
+    _ends_words_at_spaces,
+    _FastEncode,
+    _SlowEncode,
+    _WholeEncode,
+    _WordEncode,
+    encoder,
+    tokenize,
+)
 from fcdist.errors import RenderError
 from fcdist.model.debug import debug_tokenizer
 from fcdist.protocols.rendering import Segment
@@ -80,9 +89,87 @@ def test_a_token_that_spans_kinds_has_the_kind_of_its_first_character(merging_to
 
 def test_a_tokenizer_without_offsets_finds_the_same_places(merging_tokenizer):
     text = "the answer 天气 is }}\n\n"
-    fast = encoder(merging_tokenizer)(text)
-    slow = _SlowEncode(merging_tokenizer)(text)
-    assert slow == fast
+    assert _SlowEncode(merging_tokenizer)(text) == _FastEncode(merging_tokenizer)(text)
+
+
+PIECES = (
+    "the",
+    " the",
+    "answer",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u00a0",
+    "\u2028",
+    "'s",
+    "!",
+    "}}",
+    '"',
+    "1",
+    "42",
+    "é",
+)
+PIECES += ("e\u0301", "天气", "。", "🙂", "\x1c", "<end>", "<end", ">", "<a>")
+PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+PATTERN += r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def byte_level(kind: str) -> PreTrainedTokenizerFast:
+    """GPT-2's, Llama 3's, SmolLM2's and Qwen's ways to find words."""
+    whole, in_steps = (pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex) for regex in (True, False))
+    ways = {
+        "gpt2": whole,
+        "llama3": pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(PATTERN), "isolated"), in_steps]),
+        "smollm2": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole]),
+        "qwen": pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(PATTERN.replace("{1,3}", "")), "isolated"), in_steps]
+        ),
+    }
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer, backend.decoder = ways[kind], decoders.ByteLevel()
+    backend.normalizer = normalizers.NFC() if kind == "qwen" else None
+    # A byte without a token is left out of the text: most vocabularies have no token for all of them.
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[: 190 if kind in ("smollm2", "qwen") else 256]
+    corpus = ["the answer is }} 42 the call's answer!\n 天气 天气。 🙂  {\n    é e\u0301"] * 50
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=["<end>", "<a>"])
+    backend.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama3", "smollm2", "qwen"])
+def test_a_text_in_remembered_words_has_the_tokens_of_the_whole(kind):
+    tokenizer = byte_level(kind)
+    encode, whole = encoder(tokenizer), _WholeEncode(_FastEncode(tokenizer))
+    assert isinstance(encode, _WordEncode)
+    draw = random.Random(kind)
+    texts = ["".join(draw.choices(PIECES, k=draw.randrange(20))) for _ in range(400)]
+    for expected in (False, True):  # once word by word, once from memory
+        if expected:
+            encode.expect(texts)
+        for text in texts:
+            places = sorted(draw.choices(range(1, len(text) + 1), k=2)) if text else []
+            found, wanted = encode(text, places=places), whole(text, places=places)
+            assert found.ids.tolist() == wanted.ids.tolist(), text
+            if kind in ("gpt2", "llama3"):  # places beside a byte that was left out are anybody's
+                assert found.before == wanted.before, text
+
+
+def test_other_tokenizers_are_not_cut():
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    for pre in (
+        pre_tokenizers.Metaspace(),
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.ByteLevel(add_prefix_space=True),
+    ):
+        backend.pre_tokenizer = pre
+        assert not _ends_words_at_spaces(backend)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    assert _ends_words_at_spaces(backend)
+    backend.add_tokens([AddedToken("<x>", lstrip=True, normalized=False)])
+    assert not _ends_words_at_spaces(backend)
+    assert isinstance(encoder(debug_tokenizer()), _WholeEncode)
 
 
 def test_prefix_ends_before_the_first_token_of_the_user(merging_tokenizer):
