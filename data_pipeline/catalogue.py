@@ -1,15 +1,20 @@
 """The tools the teacher may offer, read from `data_pipeline/catalogue/*.yaml`."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from data_pipeline.slots import SLOT_TYPES
+from data_pipeline.slots import SLOT_TYPES, Context, Value
 from fcdist.errors import GenerationError
+from fcdist.schema.conversation import Tool
+
+if TYPE_CHECKING:
+    from data_pipeline.world import World
 
 FOLDER = Path(__file__).parent / "catalogue"
 MEASURES = ("int", "num", "money", "pct", "year", "ints", "nums", "prob")
@@ -45,6 +50,36 @@ class Param:
         return str(self.spec["t"])
 
 
+class Backing(Protocol):
+    """What a tool from a user's file brings along, where built-in tools are served by the catalogue's tables."""
+
+    @property
+    def tool(self) -> Tool:
+        """Its public face, which is never renamed."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Parameter → public name, in the order of the schema."""
+
+    @property
+    def subject(self) -> frozenset[str]:
+        """Content words, to tell which tools could serve one another's requests."""
+
+    def execute(
+        self, params: Sequence[Param], arguments: Mapping[str, Any], world: "World", context: Context
+    ) -> dict[str, Any]:
+        """Run on arguments keyed by parameter."""
+
+    def answer(self, result: Mapping[str, Any], language: str, rng: random.Random) -> str:
+        """A sentence about a result, of its fields only."""
+
+    def issued(self, result: Mapping[str, Any]) -> Any:
+        """The identifier that a result gives out."""
+
+    def ordered(self, values: dict[str, Value]) -> dict[str, Value]:
+        """`values` with the ends of ranges in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class BaseTool:
     """A tool before renaming: the executor's view of it."""
@@ -62,6 +97,8 @@ class BaseTool:
     noun: tuple[str, str]
     group: str
     """Look-ups of one entity share a group: near misses of each other."""
+    backing: Backing | None = None
+    """Of a tool from a user's file."""
 
     def param(self, key: str) -> Param:
         """The parameter `key`."""

@@ -10,7 +10,7 @@ from data_pipeline.catalogue import NESTED, BaseTool, Catalogue, Param
 from data_pipeline.replies import answer, head_of, replies, sentence, thought, thought_call
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import ToolInstance
-from data_pipeline.toolsets import ToolSet, consumes, draw_tool, issues, related
+from data_pipeline.toolsets import ToolSet, consumes, draw_tool, issued_identifier, issues, related
 from data_pipeline.wording import attribute, capital, imperative, phrase, request
 from data_pipeline.world import World
 from fcdist.schema.conversation import Message, ToolCall
@@ -100,7 +100,7 @@ class Draft:
         for param in instance.params:
             if param.required or param.key in must or self.rng.random() < share:
                 out[param.key] = sample(param.spec, self.context(relative))
-        return out
+        return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
     def pick(self, kinds: Sequence[str] = ()) -> ToolInstance:
         """An instance of the set; with a parameter of one of `kinds` where there is one."""
@@ -254,9 +254,9 @@ def _chain(draft: Draft, first: ToolInstance, second: ToolInstance) -> None:
     values = draft.values(first)
     draft.say(request(first, values, language, rng))
     (result,) = draft.run([(first, values)])
-    issued = next(str(v) for k, v in result.items() if k.endswith("_id"))
+    issued = issued_identifier(first.base, result)
     again = draft.values(second)
-    ref = next(p for p in second.params if p.kind == "ref")
+    ref = next(p for p in second.params if p.kind == "ref" and p.spec["kind"] == issues(first.base))
     said = {key: value for key, value in again.items() if key != ref.key}
     bridge = rng.choice(
         ("Actually, ", "On second thought, ", "Now ", "Next, ", "Great. Now ", "Hmm, ", "One more thing: ")
@@ -265,7 +265,7 @@ def _chain(draft: Draft, first: ToolInstance, second: ToolInstance) -> None:
     )
     core, _ = imperative(second, said, language, rng)
     draft.say(f"{bridge}{core}{'。' if language == 'zh' else '.'}")
-    again[ref.key] = Value(issued, issued, {"": {"text": "", "result": issued}})
+    again[ref.key] = Value(issued, str(issued), {"": {"text": "", "result": issued}})
     draft.run([(second, again)])
 
 

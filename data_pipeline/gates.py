@@ -171,7 +171,7 @@ def _mentions_result(text: str, messages: Sequence[Message], position: int) -> b
         for key, value in content.items():
             if isinstance(value, str) and key.endswith("_id") and value not in text:
                 return False
-            if isinstance(value, int | float) and len(content) == 1 and abs(float(value)) not in _plain_numbers(text):
+            if type(value) in (int, float) and len(content) == 1 and abs(float(value)) not in _plain_numbers(text):
                 return False
     return True
 

@@ -73,6 +73,8 @@ def generate(
     if only_shard is not None and not 0 <= only_shard < len(shards):
         raise GenerationError(f"--shard {only_shard}: these settings make shards 0 to {len(shards) - 1}")
     claim_folder(folder, settings)
+    if config.generate.catalogue:
+        report_tools(folder, config)
     digest = config_hash(settings)
     traffic = Traffic()
     if not merge_only:
@@ -86,6 +88,14 @@ def generate(
     facts = merge(folder, shards, settings)
     print_summary(Console(), folder, facts, traffic)
     return facts
+
+
+def report_tools(folder: Path, config: Config) -> None:
+    """Write which of the user's tools are used (`tools.json` beside the shards), and say it in a line or two."""
+    from data_pipeline.importers.load import describe_import
+
+    for line in describe_import(config.generate, folder):
+        print(line, flush=True)
 
 
 def wanted_size(wanted: Sequence[Shard], todo: Sequence[Shard]) -> int:

@@ -6,12 +6,13 @@ from functools import lru_cache
 
 from data_pipeline.catalogue import load_catalogue
 from data_pipeline.dialogues import Draft, RepetitionError, write
+from data_pipeline.importers.load import import_catalogue, servable_shares, split_tools
 from data_pipeline.scenarios import plan_cells
 from data_pipeline.toolsets import ToolSet, build_tool_set
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import GenerateConfig
-from fcdist.errors import ConfigError, GenerationError
+from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation, Message
 
 
@@ -22,18 +23,13 @@ class ProgrammaticTeacher:
         """Plan the quotas. Raises ConfigError for unknown categories, languages or domains."""
         self._config = config
         self._seed = seed
-        self._catalogue = load_catalogue()
-        known = self._catalogue.domains()
-        if unknown := [d for d in config.held_out_domains if d not in known]:
-            raise ConfigError(f"generate.held_out_domains has unknown {unknown[0]!r}; known: {', '.join(known)}")
-        held_out = config.split == "held_out"
-        self._tools = [t for t in self._catalogue.tools if (t.domain in config.held_out_domains) == held_out]
-        if not self._tools:
-            raise ConfigError(
-                f"generate.split={config.split} leaves no domain; generate.held_out_domains={config.held_out_domains}"
-            )
+        built_in = load_catalogue()
+        self._catalogue = import_catalogue(config.catalogue).catalogue if config.catalogue else built_in
+        self._tools = split_tools(self._catalogue, config)
         self._per_set = max(1, config.conversations_per_tool_set)
-        self._cells = plan_cells(config.num_conversations, config.shares, config.languages, self._per_set, seed)
+        shares = servable_shares(config.shares, self._tools)[0] if config.catalogue else config.shares
+        self._requests = self._tools if not config.catalogue else [*built_in.tools, *self._tools]
+        self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed)
         self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
 
     def conversation(self, index: int, attempt: int = 0) -> Conversation:
@@ -67,7 +63,7 @@ class ProgrammaticTeacher:
         for again in range(100):
             seed = derive_seed(self._seed, "conversation", self._config.split, index, attempt, again)
             world = World(seed, self._catalogue.pools, cell.language)
-            draft = Draft(tool_set, self._catalogue, cell.language, random.Random(seed), world, self._tools)
+            draft = Draft(tool_set, self._catalogue, cell.language, random.Random(seed), world, self._requests)
             if tool_set.system is not None:
                 draft.messages.append(Message("system", tool_set.system))
             try:

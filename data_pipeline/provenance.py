@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.importers.load import catalogue_digest
 from fcdist import __version__
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
@@ -22,7 +23,8 @@ def generation_settings(config: Config) -> dict[str, Any]:
     """Everything the bytes of the shards depend on, by full key."""
     skip = HOW_NOT_WHAT if config.generate.teacher == "openai" else HOW_NOT_WHAT | LLM_ONLY
     chosen = {f"generate.{key}": value for key, value in to_mapping(config.generate).items() if key not in skip}
-    return {**chosen, "seed": config.seed, "fcdist": __version__}
+    files = {"catalogue_sha256": catalogue_digest(config.generate.catalogue)} if config.generate.catalogue else {}
+    return {**chosen, **files, "seed": config.seed, "fcdist": __version__}
 
 
 def config_hash(settings: Mapping[str, Any]) -> str:

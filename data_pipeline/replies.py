@@ -17,6 +17,8 @@ _MAX_FACTS = 6
 """Arguments that a thought spells out; of the others it tells the name."""
 _MAX_WORDS = 40
 """Longest words for a value, in characters, that a thought repeats."""
+_MAX_THOUGHT = 280
+"""Longest facts of a thought, in characters; longer ones shrink to the names of the arguments."""
 _QUOTES = "\"'“”「」《》"
 _THOUGHTS_CALL = {
     "en": (
@@ -93,6 +95,8 @@ def thought_call(calls: Sequence[tuple[str, Mapping[str, Value]]], language: str
     """
     colon, comma = ("：", "，") if language == "zh" else (": ", ", ")
     facts = [comma.join(_facts(values, colon)) for _, values in calls]
+    if sum(map(len, facts)) > _MAX_THOUGHT:
+        facts = [comma.join(values) for _, values in calls]
     if len(calls) > 1:
         opening, closing = ("（", "）") if language == "zh" else (" (", ")")
         each = [
@@ -130,6 +134,8 @@ def answer(
     tool: BaseTool, values: Mapping[str, Value], result: Mapping[str, Any], language: str, rng: random.Random
 ) -> str:
     """One or two sentences about `result`."""
+    if tool.backing is not None:
+        return tool.backing.answer(result, language, rng)
     chinese = language == "zh"
     if "error" in result:
         return sentence(language, "error", rng, i=str(list(result.values())[1]))

@@ -34,13 +34,14 @@ class Context:
     today: date | None
     """Set where the system message tells the date, so that relative dates can be resolved."""
     pools: Mapping[str, tuple[tuple[str, str], ...]]
-    issue: Callable[[str], str]
+    issue: Callable[..., Any]
     """Gives an identifier of a kind that exists in the world."""
 
 
 def sample(spec: Spec, context: Context) -> Value:
-    """Draw a value of the slot `spec` ("t" names its type)."""
-    return _SAMPLERS[spec["t"]](spec, context)
+    """Draw a value of the slot `spec`: by its own `draw`, or by the sampler of its type "t"."""
+    draw: Callable[[Spec, Context], Value] = spec.get("draw") or _SAMPLERS[spec["t"]]
+    return draw(spec, context)
 
 
 def schema(spec: Spec) -> dict[str, Any]:

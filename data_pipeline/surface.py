@@ -59,6 +59,10 @@ _FORMATS = {
 }
 
 
+_SPOKEN = 3
+"""Optional parameters of a user's tool that the conversations of one set may fill."""
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """Naming habits that all tools of one set share."""
@@ -122,6 +126,8 @@ def dress(
         taken: names other tools of the set have.
         keep: optional parameters that must stay.
     """
+    if base.backing is not None:
+        return _own_face(base, rng, keep)
     name = _tool_name(base, style, rng)
     while name in taken:
         name = f"{_tool_name(base, style, rng)}{rng.choice(('_v2', '_info', '_now', '2'))}"
@@ -137,6 +143,17 @@ def dress(
     properties: dict[str, Any] = {names[p.key]: _property(p, style, rng, pools) for p in params}
     parameters = {"type": "object", "properties": properties, "required": [names[p.key] for p in params if p.required]}
     return ToolInstance(base, Tool(name, _description(base, style, rng), parameters), names)
+
+
+def _own_face(base: BaseTool, rng: random.Random, keep: Sequence[str]) -> ToolInstance:
+    """A user's tool as declared; of its optional parameters a few are talked about."""
+    assert base.backing is not None
+    optional = [p.key for p in base.params if not p.required]
+    spoken = set(rng.sample(optional, min(len(optional), _SPOKEN)))
+    for kind in dict.fromkeys(p.kind for p in base.params if p.key in keep):
+        spoken.add(rng.choice([p.key for p in base.params if p.kind == kind and p.key in keep]))
+    names = {p.key: base.backing.names[p.key] for p in base.params if p.required or p.key in spoken}
+    return ToolInstance(base, base.backing.tool, names)
 
 
 def _tool_name(base: BaseTool, style: Style, rng: random.Random) -> str:

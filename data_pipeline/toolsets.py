@@ -1,12 +1,16 @@
 """Tool sets: what a group of neighbouring conversations is offered, under shared habits of naming."""
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
 
 from data_pipeline.catalogue import NESTED, BaseTool
 from data_pipeline.dates import day_line
+from data_pipeline.importers.words import universal
 from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell
 from data_pipeline.surface import ToolInstance, dress, make_style
@@ -45,6 +49,12 @@ CONFUSABLE: tuple[frozenset[str], ...] = (
 """Groups whose requests a sibling could half serve; they never make a near miss of one another."""
 
 
+_VERB_WORDS = frozenset(
+    re.findall(r"\w+", "get find search fetch look lookup the and for create add book set send check calculate")
+)
+_TRIES = 60
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSet:
     """What the conversations of one set share, byte for byte."""
@@ -65,22 +75,68 @@ def issues(tool: BaseTool) -> str | None:
     return next((str(spec).split()[2] for spec in tool.out.values() if str(spec).startswith("id ")), None)
 
 
+def issued_identifier(tool: BaseTool, result: Mapping[str, Any]) -> Any:
+    """The identifier that a result of `tool` gives out."""
+    if tool.backing is not None:
+        return tool.backing.issued(result)
+    return next(str(value) for key, value in result.items() if key.endswith("_id"))
+
+
 def consumes(tool: BaseTool) -> str | None:
     """Kind of identifier the tool takes."""
     return next((p.spec["kind"] for p in tool.params if p.kind == "ref" and p.required), None)
 
 
+_NEED_VALUES = {"slot_filling", "multi_turn", "parallel", "follow_up"}
+
+
+def takes_values(tool: BaseTool) -> bool:
+    """Whether two calls can differ, and a value can be asked for."""
+    return any(param.required and param.kind != "bool" for param in tool.params)
+
+
 def related(a: BaseTool, b: BaseTool) -> bool:
     """Whether a request for one could be served, or half served, by the other."""
+    if a.backing is not None or b.backing is not None:
+        return overlapping(subject_of(a), subject_of(b))
     return a.id == b.id or any(a.group in group and b.group in group for group in CONFUSABLE)
+
+
+def subject_of(tool: BaseTool) -> frozenset[str]:
+    """Content words of a tool."""
+    return tool.backing.subject if tool.backing is not None else _content_words((*tool.names, *tool.noun))
+
+
+@lru_cache(maxsize=4096)
+def _content_words(texts: tuple[str, ...]) -> frozenset[str]:
+    words = re.findall(r"[a-z]{3,}", " ".join(texts).replace("_", " ").lower())
+    return frozenset(word.removesuffix("s") for word in words) - _VERB_WORDS
+
+
+def overlapping(first: frozenset[str], second: frozenset[str]) -> bool:
+    """Whether two subjects share half of the shorter one, or one of them is anything at all."""
+    if universal(first) or universal(second):
+        return True
+    return 2 * len(first & second) >= min(len(first), len(second))
 
 
 def draw_tool(
     tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool] = lambda _: True
 ) -> BaseTool | None:
     """A fitting tool; written, formula and look-up tools get fixed shares whatever their numbers."""
+    if any(tool.backing is not None for tool in tools[-1:]):
+        return _draw_own(tools, rng, fits)
     kind = rng.choices(("written", "formula", "lookup"), (45, 30, 25))[0]
     chosen = [t for t in tools if fits(t) and source(t) == kind] or [t for t in tools if fits(t)]
+    return rng.choice(chosen) if chosen else None
+
+
+def _draw_own(tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool]) -> BaseTool | None:
+    """A fitting tool, without asking all of a large catalogue first."""
+    for _ in range(_TRIES):
+        if fits(tool := rng.choice(tools)):
+            return tool
+    chosen = [tool for tool in tools if fits(tool)]
     return rng.choice(chosen) if chosen else None
 
 
@@ -107,7 +163,10 @@ def build_tool_set(
     chosen: list[BaseTool] = []
 
     def add(tool: BaseTool | None) -> None:
-        if tool is not None and tool not in chosen:
+        if tool is None or tool in chosen:
+            return
+        face = tool.backing.tool.name if tool.backing is not None else None
+        if face is None or all(c.backing is None or c.backing.tool.name != face for c in chosen):
             chosen.append(tool)
 
     if "nested" in categories:
@@ -119,6 +178,8 @@ def build_tool_set(
         add(consumer := draw_tool(tools, rng, lambda t: consumes(t) in issued))
         if consumer is not None:
             add(draw_tool(tools, rng, lambda t: issues(t) == consumes(consumer)))
+    if tools[-1].backing is not None and categories & _NEED_VALUES and not any(map(takes_values, chosen)):
+        add(draw_tool(tools, rng, takes_values))
     size = rng.choices((1, 2, 3, 4, 5, 6, 7, 8), (28, 22, 17, 13, 8, 5, 4, 3))[0]
     if not chosen:
         add(draw_tool(tools, rng, lambda t: any(p.required for p in t.params)))

@@ -2,13 +2,13 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool
 from data_pipeline.expressions import evaluate
 from data_pipeline.people import person
-from data_pipeline.slots import bare
+from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
 
 _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -27,17 +27,32 @@ class World:
     def __init__(self, seed: int, pools: Mapping[str, tuple[tuple[str, str], ...]], language: str) -> None:
         self._seed = seed
         self._pools = pools
+        self._language = language
         self._chinese = language == "zh"
         self._rng = random.Random(derive_seed(seed, "world"))
-        self._issued: dict[str, set[str]] = {}
+        self._issued: dict[str, set[Any]] = {}
         self._echo: dict[str, str] = {}
+        self.records: dict[str, Mapping[str, Any]] = {}
+        """What imported tools created: `kind/identifier` → the arguments it was created with."""
 
-    def issue(self, kind: str, prefix: str = "") -> str:
-        """A new identifier of `kind`; from now on it exists."""
+    def issue(self, kind: str, prefix: str = "", make: Callable[[random.Random], Any] | None = None) -> Any:
+        """A new identifier of `kind`; from now on it exists. `make` draws it where its form is given."""
+        if make is not None:
+            made = make(self._rng)
+            self._issued.setdefault(kind, set()).add(made)
+            return made
         prefix = prefix or kind[:2].upper()
         text = f"{prefix}{self._rng.choice(('', '-'))}{self._rng.randint(1000, 99999)}"
         self._issued.setdefault(kind, set()).add(text)
         return text
+
+    def knows(self, kind: str, identifier: Any) -> bool:
+        """Whether an identifier was issued and not forgotten since."""
+        return identifier in self._issued.get(kind, set())
+
+    def forget(self, kind: str, identifier: Any) -> None:
+        """From now on the identifier does not exist."""
+        self._issued.get(kind, set()).discard(identifier)
 
     def execute(self, tool: BaseTool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Run `tool` on arguments keyed by base parameter.
@@ -45,6 +60,11 @@ class World:
         Returns:
             The result; `{"error": …}` where an identifier was never issued or was cancelled before.
         """
+        if tool.backing is not None:
+            key = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+            rng = random.Random(derive_seed(self._seed, tool.id, key))
+            context = Context(rng, self._language, None, self._pools, self.issue)
+            return tool.backing.execute(tool.params, arguments, self, context)
         for param in tool.params:
             if param.kind == "ref" and param.key in arguments:
                 known = self._issued.get(param.spec["kind"], set())

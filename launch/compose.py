@@ -137,9 +137,19 @@ def _absolute(config: Config) -> Config:
         name: dataclasses.replace(source, path=_absolute_path(source.path))
         for name, source in config.data.sources.items()
     }
+    entries = tuple(_absolute_entry(entry) for entry in config.generate.catalogue)
     return dataclasses.replace(
-        config, run_dir=_absolute_path(config.run_dir), data=dataclasses.replace(config.data, sources=sources)
+        config,
+        run_dir=_absolute_path(config.run_dir),
+        generate=dataclasses.replace(config.generate, catalogue=entries),
+        data=dataclasses.replace(config.data, sources=sources),
     )
+
+
+def _absolute_entry(entry: str) -> str:
+    """An entry of `generate.catalogue`: files and folders become absolute, module names stay."""
+    path, colon, function = entry.rpartition(":") if not Path(entry).exists() else (entry, "", "")
+    return f"{_absolute_path(path)}{colon}{function}" if Path(path).exists() and path else entry
 
 
 def _absolute_path(path: str) -> str:

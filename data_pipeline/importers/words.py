@@ -1,0 +1,406 @@
+"""What a tool and its parameters are called in a sentence: from names and descriptions, in English and Chinese."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_pipeline.importers.raw import RawTool, RefusedError, words_of
+
+_MAX_WORDS = 12
+"""Longest imperative taken from a description, in words."""
+_MAX_CHINESE = 22
+_HAN = re.compile("[一-鿿]")
+_OPENING = re.compile(
+    r"^(?:this (?:tool|function|endpoint|api|method|command) (?:is used to |is used for |can be used to |allows you to "
+    r"|lets you |will |helps to |helps )?|(?:a |the )?(?:tool|function|api|endpoint|utility) (?:to |that |for |which )"
+    r"|use(?:d)? (?:this )?(?:tool |function )?(?:to |for )|allows? (?:you |users? )?to |lets? you |enables? you to "
+    r"|helps? (?:you )?(?:to )?|easily |quickly |efficiently |please |to )",
+    re.I,
+)
+_CUT = re.compile(
+    r"\s*(?:[\n(;:\[—–]|\.\s|\.$| - |, (?:including|which|with|such as|e\.g|and returns?|where|optionally|or |allowing)"
+    r"|\s(?:including|which|such as|e\.g\.|so that|based on|with optional|with support|and returns?|and provides?"
+    r"|as well as|if |when |once |where |unless |whether )|\s(?:using|via|through|powered by) (?!the user))",
+    re.I,
+)
+_PREPOSITIONS = "for|of|in|at|by|from|to|on|about|with|near|into|between|using|within|under|against"
+_DETERMINERS = (
+    r"(?:(?:a|an|the|its|their|this|that|one|some|any|each|given|specific|specified|particular|single|certain"
+    r"|provided|your|my|or more|user|requested|desired|target)\s+)*"
+)
+_TAIL_NOUNS = r"(?:\s+(?:id|ids|name|names|symbol|address|url|uuid|identifier|number|code|query|string|key|path))?"
+_SWAPS: Mapping[str, tuple[str, ...]] = {
+    "get": ("get", "show me", "find", "look up", "pull up", "give me", "fetch"),
+    "fetch": ("fetch", "get", "show me", "find", "pull up"),
+    "retrieve": ("retrieve", "get", "show me", "find", "pull up"),
+    "list": ("list", "show me", "give me", "get"),
+    "search for": ("search for", "find", "look for"),
+    "find": ("find", "look for", "search for", "find me"),
+    "create": ("create", "make", "set up"),
+    "delete": ("delete", "remove"),
+    "remove": ("remove", "delete"),
+    "update": ("update", "change", "edit"),
+    "calculate": ("calculate", "work out", "compute", "figure out"),
+    "compute": ("compute", "calculate", "work out"),
+    "check": ("check", "find out", "look up"),
+    "show": ("show me", "get", "pull up"),
+    "generate": ("generate", "make", "create"),
+    "convert": ("convert", "turn"),
+    "cancel": ("cancel", "call off"),
+    "execute": ("execute", "run"),
+    "run": ("run", "execute"),
+    "send": ("send",),
+}
+_SPOKEN = {"return": "get", "provide": "get", "give": "get", "obtain": "get", "perform": "run"}
+"""Verbs of descriptions that a user would not say."""
+_ASKED = ("get", "fetch", "retrieve", "check", "show", "find")
+"""Verbs whose object can also be asked for: get the price → what is the price?"""
+_SHORT: Mapping[str, str] = {
+    "num": "number of",
+    "n": "number of",
+    "max": "maximum",
+    "min": "minimum",
+    "q": "query",
+    "desc": "description",
+    "msg": "message",
+    "lang": "language",
+    "lat": "latitude",
+    "lon": "longitude",
+    "lng": "longitude",
+    "qty": "quantity",
+    "src": "source",
+    "dst": "destination",
+    "dest": "destination",
+    "tz": "time zone",
+    "img": "image",
+    "dir": "directory",
+    "repo": "repository",
+    "org": "organization",
+    "addr": "address",
+    "ts": "timestamp",
+    "dt": "date and time",
+    "pwd": "password",
+    "cfg": "configuration",
+    "config": "configuration",
+    "temp": "temperature",
+    "db": "database",
+    "pkg": "package",
+    "ver": "version",
+    "cat": "category",
+    "loc": "location",
+    "freq": "frequency",
+    "params": "parameters",
+    "args": "arguments",
+    "prev": "previous",
+    "avg": "average",
+    "pct": "percentage",
+}
+_LOOKED_UP = ("info", "information", "data", "list", "news", "history", "details", "summary", "report", "schedule")
+_VAGUE = ("content", "metadata", "values", "value", "summary", "overview", "item", "items", "one", "complete", "list")
+_ACTS_ZH = (
+    "显示",
+    "连接",
+    "断开",
+    "提供",
+    "返回",
+    "读取",
+    "抓取",
+    "统计",
+    "识别",
+    "解析",
+    "输入",
+    "新建",
+    "修改",
+    "生成",
+    "下载",
+)
+_JOINTS = ("by", "for", "from", "with", "in", "of", "to", "and", "at", "on")
+_CAPITALS = ("id", "ids", "url", "urls", "uri", "api", "ip", "sql", "json", "html", "csv", "pdf", "uuid", "isbn", "doi")
+_UNIVERSAL = frozenset(
+    re.findall(
+        r"\w+",
+        "web internet online anything code command shell sql query prompt browser page url request http llm ai script "
+        "python javascript question",
+    )
+)
+"""Subjects of tools that can serve nearly any request, so that none is a negative beside them."""
+_EMPTY = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the of for to in on at by from with and or all current given specific information info details detail "
+        "data "
+        "list get find search tool tools mcp api user me my your new based using available result results server id "
+        "create add make update set delete remove fetch retrieve show look up check calculate compute multiple single",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a tool does, in words."""
+
+    act: str
+    """Archetype of the verb."""
+    heads_en: tuple[str, ...]
+    """Imperatives, some with `{key}` where a parameter's value goes."""
+    heads_zh: tuple[str, ...]
+    subject: frozenset[str]
+    """Content words, for telling which tools could serve one another's requests."""
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Mapping[str, Any]:
+    """verbs: base form → (archetype, Chinese); forms: inflected → base form; nouns: English → Chinese; facts."""
+    table = yaml.safe_load((Path(__file__).parent / "lexicon.yaml").read_text(encoding="utf-8"))
+    verbs = {}
+    for item in table["verbs"].split(";"):
+        base, _, rest = item.strip().partition(" ")
+        verbs[base] = tuple(rest.split("|"))
+    forms = {form: base for base in verbs for form in _forms(base)}
+    nouns = dict(item.strip().split(" ", 1) for item in table["nouns"].strip(" ;").split(";") if item.strip())
+    return {"verbs": verbs, "forms": forms, "nouns": nouns, "facts": table["facts"]}
+
+
+def _forms(verb: str) -> tuple[str, ...]:
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb, verb[:-1] + "ies"
+    if verb.endswith(("s", "x", "ch", "sh", "z")):
+        return verb, verb + "es"
+    return verb, verb + "s"
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text is mainly Chinese, not only quotes it."""
+    return len(_HAN.findall(text)) * 3 > len(re.findall(r"\w", text))
+
+
+def _is_english(text: str) -> bool:
+    letters = [char for char in text if char.isalpha()]
+    return bool(letters) and sum(char.isascii() for char in letters) >= 0.97 * len(letters)
+
+
+def noun_en(name: str, owner: str = "") -> str:
+    """How a parameter is called: max_results → maximum results, repoName → repository name, id → order ID."""
+    words = words_of(name)
+    if words in (["id"], ["uuid"]) and owner:
+        words = [owner, "id"]
+    while len(words) > 1 and words[-1] in ("param", "arg", "str"):
+        words = words[:-1]
+    spelled = [_SHORT.get(word, word) if word not in ("n",) or len(words) > 1 else "number" for word in words]
+    if len(words) == 1 and words[0] in ("num", "n"):
+        spelled = ["number"]
+    return " ".join(
+        word.upper() if word in _CAPITALS and word != "ids" else "IDs" if word == "ids" else word for word in spelled
+    )
+
+
+def noun_zh(name: str, description: str = "", owner: str = "") -> str:
+    """The same in Chinese: a short Chinese description, else word by word; unknown words stay English."""
+    if is_chinese(description):
+        head = re.split(r"[，。,.:：；;（(、\s\n]", description.strip())[0]
+        if 1 < len(head) <= 10:
+            return re.sub(r"^(?:要|需要)\w?\w?的", "", head)
+    words = words_of(name)
+    if words in (["id"], ["uuid"]) and owner:
+        words = [owner, "id"]
+    if words and words[0] in ("num", "number", "n") and len(words) > 1:
+        words = [*[w for w in words[1:] if w != "of"], "count"]
+    return translate(words) if words else name
+
+
+def translate(words: Sequence[str]) -> str:
+    """Word-by-word Chinese of a noun phrase; words without a translation stay English, set off by spaces."""
+    nouns = lexicon()["nouns"]
+    out = ""
+    for word in words:
+        if word in ("of", "the", "a", "an", "and", "s"):
+            continue
+        text = nouns.get(word) or nouns.get(_SHORT.get(word, ""), "") or word
+        gap = " " if out and text[0].isascii() and out[-1].isascii() else ""
+        out += gap + text
+    return out
+
+
+def things_of(raw: RawTool) -> list[str]:
+    """Words of the name without verb, server, digits and what follows a preposition: what the tool is about."""
+    forms = lexicon()["forms"]
+    words = [stripped for word in words_of(raw.name) if (stripped := re.sub(r"\d+", "", word))]
+    server = {*words_of(raw.group), *re.findall(r"\w+", raw.group.lower())}
+    for number, word in enumerate(words[:3]):
+        if word in forms and len(words) > number + 1:
+            words = words[number + 1 :] if number == 0 or words[0] in server else words[:number] + words[number + 1 :]
+            break
+    cut = next((i for i, word in enumerate(words) if i and word in _JOINTS), None)
+    words = words[:cut]
+    return [word for word in words if word not in server] or words or ["item"]
+
+
+def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str, bool]]) -> Purpose:
+    """Words for what a tool does.
+
+    Args:
+        raw: the tool.
+        things: what it is about (`things_of`).
+        params: key (letters, digits, `_`) → (public name, whether its value may stand inside the sentence).
+
+    Raises:
+        RefusedError: neither its description nor its name begins with a verb or names a thing.
+    """
+    verb, rest = _from_description(raw.description) or _from_name(raw)
+    words = words_of(raw.name)
+    name_verb = next((lexicon()["forms"][w] for w in words[:3] if w in lexicon()["forms"]), None)
+    table = lexicon()
+    act, verb_zh = table["verbs"].get(verb, ("control", ""))
+    plain, inline = _slots(rest, params)
+    if all(word in _EMPTY or word in _VAGUE for word in words_of(plain)):
+        plain = "the " + " ".join(noun_en(word) for word in things)
+        inline = inline if "{" in inline else plain
+    heads = _swapped(verb, plain) + (_swapped(verb, inline) if inline != plain else [])
+    subject = frozenset(_stem(w) for w in [*things, *words_of(plain)] if w not in _EMPTY and len(w) > 2)
+    return Purpose(
+        act=_act(raw, act),
+        heads_en=tuple(dict.fromkeys(heads)),
+        heads_zh=_chinese_heads(raw, things, verb_zh or table["verbs"].get(name_verb, ("", "执行"))[1]),
+        subject=subject,
+    )
+
+
+def universal(subject: frozenset[str]) -> bool:
+    """Whether a tool about `subject` could serve nearly any request."""
+    return not subject or bool(subject & _UNIVERSAL)
+
+
+def _stem(word: str) -> str:
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def _act(raw: RawTool, act: str) -> str:
+    by_method = {"delete": "cancel", "put": "update", "patch": "update"}
+    if raw.hints.get("method") in by_method:
+        return by_method[raw.hints["method"]]
+    return act
+
+
+def _from_description(description: str) -> tuple[str, str] | None:
+    """(verb, object) of the first sentence, if it is an English imperative or third person."""
+    text = re.sub(r"[*`#\"]|^[^\w]+", "", description.strip()).strip()
+    first = text.split("\n")[0]
+    if not first or not _is_english(first):
+        return None
+    for _ in range(2):
+        first = _OPENING.sub("", first, count=1)
+    words = first.split()
+    if len(words) < 2:
+        return None
+    verb = lexicon()["forms"].get(words[0].lower().rstrip(","))
+    if verb is None or words[1].lower() in ("and", "or", "/", "&", "to", "is", "are", "tool"):
+        return None
+    rest = _CUT.split(" ".join(words[1:]), maxsplit=1)[0].strip(" .,!-")
+    rest = re.sub(r"\bthe (?:current )?user's\b|\bthe user\b's", "my", rest)
+    rest = re.sub(r"\bthe user\b", "me", rest)
+    rest = re.sub(r"^back |^up ", "", rest)
+    rest = re.split(r", [a-z]+ing\b", rest)[0]
+    for joint in re.finditer(r",? and (\w+)", rest):
+        if joint[1].lower() in lexicon()["forms"] and joint.start() > 0:
+            rest = rest[: joint.start()]
+            break
+    parts = rest.split()
+    while len(parts) > _MAX_WORDS:
+        cut = max((i for i, w in enumerate(parts) if i > 1 and w in _PREPOSITIONS.split("|")), default=0)
+        if not cut:
+            return None
+        parts = parts[:cut]
+    while parts and parts[-1].lower() in (*_PREPOSITIONS.split("|"), "and", "or", "the", "a", "an", "its"):
+        parts = parts[:-1]
+    if not parts or re.search(r"[{}<>|=]|https?:", " ".join(parts)):
+        return None
+    return _SPOKEN.get(verb, verb), " ".join(parts)
+
+
+def _from_name(raw: RawTool) -> tuple[str, str]:
+    words = words_of(raw.name)
+    if not words or not all(word.isascii() for word in words):
+        raise RefusedError("purpose_unclear", "neither name nor description says in English or Chinese what it does")
+    forms = lexicon()["forms"]
+    position = next((i for i, word in enumerate(words) if word in forms and (i == 0 or i + 1 < len(words))), None)
+    if position is not None and position <= 2 and len(words) > position + 1:
+        things = [noun_en(word) for word in words[position + 1 :]]
+        return forms[words[position]], ("the " if forms[words[position]] in _ASKED else "") + " ".join(things)
+    if len(words) < 2:
+        raise RefusedError(
+            "purpose_unclear",
+            "its description does not begin with a verb and its name is one word; begin the description with what it "
+            "does, for example 'Get the weather of a city.'",
+        )
+    if not (words[-1] in _LOOKED_UP or words[-1] in lexicon()["facts"] or words[-1].endswith("s")):
+        raise RefusedError(
+            "purpose_unclear",
+            "neither its description nor its name begins with a verb; begin the description with one",
+        )
+    return "get", "the " + " ".join(noun_en(word) for word in words)
+
+
+def _slots(rest: str, params: Mapping[str, tuple[str, bool]]) -> tuple[str, str]:
+    """The object without mentions of parameters, and with them replaced by slots."""
+    plain = inline = rest
+    for key, (name, speakable) in params.items():
+        words = words_of(name)
+        nouns = {" ".join(words), name, noun_en(name)} | ({words[-1]} if words[-1] not in ("type", "of") else set())
+        if words[-1] in ("id", "name", "symbol", "number", "code", "url") and len(words) > 1:
+            nouns |= {" ".join(words[:-1]), words[-2]}
+        nouns |= {noun + "s" for noun in nouns if not noun.endswith("s")}
+        pattern = re.compile(
+            rf"\s(?P<by>{_PREPOSITIONS})\s+{_DETERMINERS}(?:{'|'.join(sorted(map(re.escape, nouns), key=len)[::-1])})"
+            rf"{_TAIL_NOUNS}(?=$|\s(?:{_PREPOSITIONS}|and)\b)",
+            re.I,
+        )
+        if found := pattern.search(inline):
+            replacement = f" {found['by']} {{{key}}}" if speakable and found["by"].lower() not in ("by", "with") else ""
+            inline = inline[: found.start()] + replacement + inline[found.end() :]
+        plain = pattern.sub("", plain)
+    generic = (
+        rf"\s(?:{_PREPOSITIONS})\s+(?:a|an|the|one)?\s*(?:given|specific|specified|particular|certain|provided)\s.*$"
+    )
+    plain = re.sub(generic, "", plain, flags=re.I).strip()
+    if "{" not in inline:
+        inline = plain
+    return (plain, inline.strip()) if len(plain.split()) > 0 else (rest, rest)
+
+
+def _swapped(verb: str, rest: str) -> list[str]:
+    key = "search for" if verb == "search" and rest.startswith("for ") else verb
+    if verb == "search" and rest.startswith("for "):
+        rest = rest[4:]
+    rest = re.sub(r"^me (?=a |the )", "", rest)
+    rest = re.sub(r"^(?:detailed|comprehensive) (?=information)", "", rest)
+    first = rest.split(" ")[0]
+    if first[:1].isupper() and first[1:].islower() and first.lower() in ("the", "a", "an", "all", "your"):
+        rest = rest[0].lower() + rest[1:]
+    heads = [f"{swap} {rest}".strip() for swap in _SWAPS.get(key, (key,))]
+    if verb in _ASKED and rest.startswith("the ") and not re.search(r"\band\b|information|details", rest):
+        main = re.split(rf"\s(?:{_PREPOSITIONS})\s", rest, maxsplit=1)[0]
+        plural = main.endswith("s") and not main.endswith(("ss", "us", "is", "news"))
+        heads += [f"what {'are' if plural else 'is'} {rest}?"]
+    return heads
+
+
+def _chinese_heads(raw: RawTool, things: Sequence[str], verb: str) -> tuple[str, ...]:
+    if is_chinese(raw.description):
+        head = re.split(r"[，。,:：；;（(\n！]|\s-\s", raw.description.strip())[0].strip()
+        head = re.sub(r"^(?:这个工具|该工具|此工具|本工具)?(?:用于|用来|可以|能够|支持)?", "", head)
+        head = re.sub(r"(?:指定|给定)的?", "", head)
+        acts = tuple({zh for _, zh in lexicon()["verbs"].values()} | set(_ACTS_ZH))
+        if 2 < len(head) <= _MAX_CHINESE and "{" not in head and head.startswith(acts):
+            return (head,)
+    thing = translate(things)
+    gap = " " if thing and thing[0].isascii() else ""
+    if verb in ("查询", "获取", "查看", "检查", "列出", "查找", "搜索"):
+        return tuple(
+            dict.fromkeys((f"{verb}{gap}{thing}", f"查一下{gap}{thing}", f"查{gap}{thing}", f"看看{gap}{thing}"))
+        )
+    return (f"{verb}{gap}{thing}",)
