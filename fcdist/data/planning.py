@@ -392,7 +392,7 @@ def _reachable_fill(items: _Items, seq_len: int) -> int:
     ends = np.cumsum(items.tokens[items.order])
     sample = items.tokens[items.order[: np.searchsorted(ends, WINDOW_PACKS * seq_len) + 1]]
     packs = plan_packs(sample.tolist(), seq_len)
-    return min(MAX_FILL, int(sample.sum()) * 1000 // (len(packs) * seq_len))
+    return min(MAX_FILL, -(-int(sample.sum()) * 1000 // (len(packs) * seq_len)))
 
 
 def _level(
