@@ -59,7 +59,7 @@ def card_values(
         "thought_share": _share(facts.thoughts[True], facts.thoughts.total()),
         "sources": [(source, licence, n) for (source, licence), n in sorted(facts.sources.items())],
         "inputs": [_input_facts(source) for source in inputs],
-        "usage": sum((Counter(source.manifest.get("usage", {})) for source in inputs), Counter()),
+        "usage": _usage(inputs),
         "yields": _yield_rows(yields),
         "reasons": _reason_rows(yields),
         "removed": sorted(removed.items(), key=lambda item: (-item[1], item[0])),
@@ -124,6 +124,14 @@ def _totals(cells: Mapping[tuple[str, str], int], place: int) -> Counter[str]:
     for key, count in cells.items():
         totals[key[place]] += count
     return totals
+
+
+def _usage(inputs: Sequence[Input]) -> Counter[str]:
+    """Answers, tokens and, where the teacher knows its prices, `cost` of a language model, over all inputs."""
+    usage: Counter[str] = Counter()
+    for source in inputs:
+        usage.update({key: n for key, n in source.manifest.get("usage", {}).items() if isinstance(n, int | float)})
+    return usage
 
 
 def _input_facts(source: Input) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fcdist.errors import GenerationError, ShardError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, file_sha256, read_records, read_shard, shard_paths
+
+_FIELDS = {field.name for field in fields(Conversation)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,8 @@ class Input:
             if not path.is_file():
                 continue
             for _, record in read_records(path):
-                reason = str(record.pop("reason", ""))
-                record.pop("attempt", None)
-                yield Conversation.from_wire(record), reason
+                conversation = {key: value for key, value in record.items() if key in _FIELDS}
+                yield Conversation.from_wire(conversation), str(record.get("reason", ""))
 
 
 def open_inputs(paths: Sequence[Path]) -> list[Input]:

@@ -219,9 +219,14 @@ def _decide(work: _Work, references: References, facts: CardFacts) -> Counter[st
             else:
                 work.groups.add(row, _group_keys(row, conversation), verdict)
             work.advance()
-    chosen = work.groups.choose(settings.validation_fraction, work.config.seed)
-    if not reasons.total() and not chosen and not any(True for _ in work.groups.sides()):
-        raise GenerationError("merge.inputs hold no conversation, so there is nothing to merge")
+    if next(work.groups.sides(), None) is None:
+        why = (
+            f"all {reasons.total()} conversations were removed, see {work.out / REMOVED}"
+            if reasons
+            else "they are empty"
+        )
+        raise GenerationError(f"merge.inputs leave nothing to write: {why}")
+    work.groups.choose(settings.validation_fraction, work.config.seed)
     return reasons
 
 
@@ -249,7 +254,7 @@ def _write_sides(work: _Work, facts: CardFacts) -> list[dict[str, Any]]:
     with stack:
         series = {side: stack.enter_context(ShardSeries(work.out / side, settings.shard_size)) for side in SIDES}
         exports: list[ExportWriter] = []
-        for name in settings.exports:
+        for name in dict.fromkeys(settings.exports):
             export = EXPORTS.get(name) or PreferencePairs(work.check, work.config.seed, work.database)
             exports.append(stack.enter_context(ExportWriter(name, export, work.out / "exports")))
         sides = work.groups.sides()

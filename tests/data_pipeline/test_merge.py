@@ -209,8 +209,13 @@ def test_changed_shard_and_wrong_counts_are_refused(tmp_path):
 
 def test_nothing_to_merge(tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(GenerationError, match="hold no conversation"):
+    with pytest.raises(GenerationError, match="leave nothing to write: they are empty"):
         run(tmp_path / "empty.jsonl", tmp_path / "out")
+    (tmp_path / "bench.txt").write_text("tell me a joke about cats\n")
+    folder = write_shards(tmp_path / "in", [chatted("Tell me a joke about cats")])
+    with pytest.raises(GenerationError, match=r"all 1 conversations were removed, see .*removed.jsonl"):
+        run(folder, tmp_path / "other", decontaminate=(str(tmp_path / "bench.txt"),))
+    assert len(list(read_records(tmp_path / "other" / "removed.jsonl"))) == 1
 
 
 def test_first_of_two_duplicates_stays_in_the_order_of_the_inputs(tmp_path):
