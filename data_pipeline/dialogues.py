@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -264,6 +265,9 @@ def _chain(draft: Draft, first: ToolInstance, second: ToolInstance) -> None:
         else ("还是", "等一下，", "好的，接下来", "另外，", "然后", "对了，")
     )
     core, _ = imperative(second, said, language, rng)
+    if second.base.backing is not None:  # descriptions speak of "an order"; here it is the one just made
+        thing = str(issues(first.base)).rpartition("/")[2].replace("_", " ")
+        core = re.sub(rf"\b(?:an?|the) (?:existing |specific |single )?(?={thing}\b)", "that ", core, count=1)
     draft.say(f"{bridge}{core}{'。' if language == 'zh' else '.'}")
     again[ref.key] = Value(issued, str(issued), {"": {"text": "", "result": issued}})
     draft.run([(second, again)])

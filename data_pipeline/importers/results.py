@@ -274,7 +274,7 @@ def _row(row: Any, chinese: bool) -> str:
     flat = [(key, v) for key, v in row.items() if not isinstance(v, Mapping | list | bool) and v is not None]
     if not flat:
         return "；".join(f"{n} {v}" for n, v in _facts(row, chinese)) or "1"
-    first = next((i for i, (key, v) in enumerate(flat) if isinstance(v, str) and plain(key) in _TITLES), None)
+    first = next((i for i, (key, v) in enumerate(flat) if isinstance(v, str) and plain(key).endswith(_TITLES)), None)
     first = next((i for i, (_, v) in enumerate(flat) if isinstance(v, str)), 0) if first is None else first
     head, rest = str(flat[first][1]), [str(v) for i, (_, v) in enumerate(flat) if i != first][:1]
     if not rest:
@@ -282,4 +282,4 @@ def _row(row: Any, chinese: bool) -> str:
     return f"{head}（{rest[0]}）" if chinese else f"{head} ({rest[0]})"
 
 
-_TITLES = ("name", "title", "headline", "label", "summary", "subject", "fullname")
+_TITLES = ("name", "title", "headline", "label", "summary", "subject")
