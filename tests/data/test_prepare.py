@@ -78,13 +78,14 @@ def test_a_step_with_few_tool_prompts_is_noted(tmp_path, capsys):
 
 
 def test_show_prints_a_pack_as_a_tree(tmp_path, capsys):
-    argv = start(small_config(tmp_path, num_calls=6, num_chats=3))
+    cfg = small_config(tmp_path, num_calls=6, num_chats=3, general_ratio=0.0)
+    argv = start(replace(cfg, batch=replace(cfg.batch, seq_len=8192, global_batch_size=1)))
     assert prepare.main(argv) == 0
     capsys.readouterr()
     code, out, _ = run(show, argv, capsys)
     assert code == 0 and "if nothing were shared; " in out
     assert "── shared by 2 examples · pack tokens" in out and "│ ── example " in out
-    assert out.count('"name": "weather_by_c"') == 1 < out.count("Weather in Ort")  # a tool prompt stands once
+    assert out.count('"Weather of a c"') == 1 < out.count("Weather in Ort")  # a tool prompt stands once
     code, out, _ = run(show, [*argv, "--example", "0"], capsys)
     assert "shared by" not in out and "if nothing were shared" not in out
 
