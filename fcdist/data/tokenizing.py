@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from tokenizers import Encoding as TextEncoding
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
@@ -252,29 +253,33 @@ class _WordEncode:
         """Encode in one call the words that are new and may stand side by side."""
         if len(self._words) > self.WORDS:
             self._words.clear()
-        new = [
-            word
-            for word in set(words).difference(self._words)
-            if word[0] == " " and len(word) <= self.LONGEST and not word[-1].isspace()
-        ]
-        if not new:
-            return
-        tokens = self._encode("".join(new))
-        ids = np.array(tokens.ids, dtype=np.int32)
-        places = np.cumsum([0, *map(len, new)])
-        cuts = np.searchsorted(tokens.starts, places)
-        found = np.append(tokens.starts, places[-1])[cuts] == places  # a byte the vocabulary lacks has no token
-        for i in np.flatnonzero(found[:-1] & found[1:]).tolist():
-            self._words[new[i]] = ids[cuts[i] : cuts[i + 1]].tobytes()
+        new = [word for word in set(words).difference(self._words) if len(word) <= self.LONGEST]
+        side_by_side = [word for word in new if word[0] == " " and not word[-1].isspace()]
+        alone = [word for word in new if word[0] != " " or word[-1].isspace()]
+        if alone:
+            self._reset()
+            for word, encoded in zip(alone, self._backend.encode_batch(alone, add_special_tokens=False), strict=True):
+                self._words[word] = np.array(encoded.ids, dtype=np.int32).tobytes()
+        if side_by_side:
+            encoded = self._encode("".join(side_by_side))
+            ids, starts = np.array(encoded.ids, dtype=np.int32), _starts(encoded.offsets)
+            places = np.cumsum([0, *map(len, side_by_side)])
+            cuts = np.searchsorted(starts, places)
+            found = np.append(starts, places[-1])[cuts] == places  # a byte the vocabulary lacks has no token
+            for i in np.flatnonzero(found[:-1] & found[1:]).tolist():
+                self._words[side_by_side[i]] = ids[cuts[i] : cuts[i + 1]].tobytes()
 
     def _token_starts(self, word: str) -> np.ndarray:
-        return np.array(self._encode(word).starts, dtype=np.int64)
+        return _starts(self._encode(word).offsets)
 
-    def _encode(self, text: str) -> _Tokens:
-        self._backend.no_truncation()  # whatever the tokenizer was last called with
+    def _encode(self, text: str) -> TextEncoding:
+        self._reset()
+        return self._backend.encode(text, add_special_tokens=False)
+
+    def _reset(self) -> None:
+        """Forget what the tokenizer was last called with."""
+        self._backend.no_truncation()
         self._backend.no_padding()
-        encoded = self._backend.encode(text, add_special_tokens=False)
-        return _Tokens(encoded.ids, _starts(encoded.offsets))
 
 
 class _WholeEncode:
@@ -312,19 +317,18 @@ class _FastEncode:
         encoded = self._tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
         )
-        return _Tokens(list(encoded["input_ids"]), _starts(encoded["offset_mapping"]))
+        return _Tokens(list(encoded["input_ids"]), _starts(encoded["offset_mapping"]).tolist())
 
 
-def _starts(offsets: Iterable[tuple[int, int]]) -> list[int]:
-    """First character of each token.
+def _starts(offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """[T] int64 first character of each token.
 
     Some tokenizers leave a token's space out of its offsets; what no token claims belongs to the next one. Tokens
     inside one multi-byte character all begin at that character.
     """
-    starts, claimed = [], 0
-    for begin, end in offsets:
-        starts.append(begin if begin < claimed else claimed)
-        claimed = end if end > claimed else claimed
+    begins, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    claimed = np.maximum.accumulate(np.append(0, ends))[:-1]
+    starts: np.ndarray = np.minimum(begins, claimed)
     return starts
 
 

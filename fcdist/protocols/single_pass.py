@@ -16,6 +16,7 @@ closes it. What makes this safe:
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jinja2
@@ -305,6 +306,7 @@ def _turn(kind: tuple[bool, bool, bool], thought: bool, number: int) -> list[Mes
     return [turn, *(Message("tool", f"Made-up result {call.id}.", tool_call_id=call.id) for call in calls)]
 
 
+@lru_cache(maxsize=64)
 def _literals(template: str) -> tuple[set[str], set[str]] | None:
     """Strings that the template looks for inside texts, and those it compares whole texts with; None: unreadable."""
     environment = jinja2.Environment(extensions=[jinja2.ext.loopcontrols], autoescape=False)
