@@ -391,3 +391,11 @@ def test_faces_are_valid_tools(shop):
     tools = [t.backing.tool for t in import_catalogue((str(shop),)).catalogue.tools]
     random.Random(0).shuffle(tools)
     check_tools(tools)
+
+
+def test_held_out_families_of_the_built_in_tools_do_not_disturb_own_ones(shop):
+    assert written(shop, [str(shop)], 8, held_out_domains=("agriculture",))
+    with pytest.raises(ConfigError, match=r"held_out_domains has unknown 'ordres'; known: b, c, orders, stores"):
+        written(shop, [str(shop)], 8, held_out_domains=("ordres",))
+    with pytest.raises(ConfigError, match=r"split=held_out leaves no domain"):
+        written(shop, [str(shop)], 8, held_out_domains=("agriculture",), split="held_out")
