@@ -134,7 +134,7 @@ def _check_key(key: str) -> bool:
 def _absolute(config: Config) -> Config:
     """Paths as seen from here: a worker on another machine may start in another folder."""
     sources = {
-        name: dataclasses.replace(source, path=_absolute_path(source.path))
+        name: source if source.is_on_hub else dataclasses.replace(source, path=_absolute_path(source.path))
         for name, source in config.data.sources.items()
     }
     entries = tuple(_absolute_entry(entry) for entry in config.generate.catalogue)

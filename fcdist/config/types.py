@@ -183,12 +183,18 @@ class ReplayConfig:
         require(self.max_minutes >= 0, f"replay.max_minutes={self.max_minutes} must not be negative")
 
 
+HUB = "hub:"
+"""Begins the path of a source on the Hugging Face hub."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceConfig:
     """One input of `prepare`."""
 
     path: str
-    """A file, or a folder of shards with a manifest."""
+    """A file (.jsonl, .json, .parquet), a folder of shards with a manifest, or hub:OWNER/NAME[/SUBSET][@REVISION]."""
+    split: str = "train"
+    """Of a data set on the hub."""
     format: Literal["openai", "sharegpt", "alpaca"] = "openai"
     role: Literal["function_call", "general"] = "function_call"
     """Which side of data.general_ratio its conversations count on."""
@@ -198,6 +204,11 @@ class SourceConfig:
     """Top-level fields of a record that may be left out."""
     max_conversations: int = 0
     """0: all; otherwise a seeded choice of this many, in file order."""
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether `path` names a data set instead of a file or folder."""
+        return self.path.startswith(HUB)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,10 +15,11 @@ from typing import Any
 
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import SourceConfig
+from fcdist.data.hub import count_rows, is_tabular, read_rows, rows_digest
 from fcdist.errors import SchemaError, ShardError
 from fcdist.schema.checks import check_conversation, check_tools
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
-from fcdist.schema.shards import shard_paths
+from fcdist.schema.shards import file_sha256, shard_paths
 
 REASONS: tuple[tuple[str, str], ...] = (
     ("is not JSON", "not_json"),
@@ -65,14 +66,18 @@ def reason_of(error: Exception) -> str:
     return next((reason for part, reason in REASONS if part in text), "invalid_record")
 
 
-def source_files(source: SourceConfig) -> list[Path]:
-    """Files of a source, verified against their manifest. Raises ShardError naming the path."""
-    return shard_paths(Path(source.path))
+def source_digests(source: SourceConfig) -> list[str]:
+    """What identifies the bytes of a source. Raises ShardError naming the path."""
+    if source.is_on_hub:
+        return [rows_digest(source)]
+    return [file_sha256(path) for path in shard_paths(Path(source.path))]
 
 
 def count_records(source: SourceConfig) -> int | None:
-    """Lines of a source's JSON-lines files; None where that is no measure of what will be read."""
-    files = source_files(source)
+    """Records of a source; None where counting them would mean reading it twice."""
+    if is_tabular(source):
+        return None if source.max_conversations else count_rows(source)
+    files = shard_paths(Path(source.path))
     if source.max_conversations or any(path.suffix == ".json" for path in files):
         return None
     count = 0
@@ -111,19 +116,18 @@ def read_source(
 
 
 def _read_all(source: SourceConfig, name: str, on_dropped: Callable[[Dropped], None]) -> Iterator[Conversation]:
-    index = 0
-    for path in source_files(source):
-        for where, record in _records(path):
-            try:
-                conversation = _convert(record, source, name, index)
-            except SchemaError as error:
-                if source.on_error == "error":
-                    raise ShardError(f"{where}: {error}{_way_out(error, name)}") from None
-                raw = record.text if isinstance(record, _Unreadable) else record
-                on_dropped(Dropped(name, where, reason_of(error), str(error), raw))
-            else:
-                yield conversation
-            index += 1
+    files = () if is_tabular(source) else shard_paths(Path(source.path))
+    records = read_rows(source) if is_tabular(source) else (entry for path in files for entry in _records(path))
+    for index, (where, record) in enumerate(records):
+        try:
+            conversation = _convert(record, source, name, index)
+        except SchemaError as error:
+            if source.on_error == "error":
+                raise ShardError(f"{where}: {error}{_way_out(error, name)}") from None
+            raw = record.text if isinstance(record, _Unreadable) else record
+            on_dropped(Dropped(name, where, reason_of(error), str(error), raw))
+        else:
+            yield conversation
 
 
 def _way_out(error: SchemaError, name: str) -> str:

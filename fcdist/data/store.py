@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
-from fcdist.data.formats import source_files
+from fcdist.data.formats import source_digests
 from fcdist.data.tokenizing import Example
 from fcdist.errors import DataError
 from fcdist.protocols.rendering import Renderer
@@ -193,7 +193,7 @@ def store_fingerprint(cfg: Config, renderer: Renderer) -> str:
     for name, source in cfg.data.sources.items():
         settings = to_mapping(source)
         del settings["path"]
-        sources[name] = settings | {"files": [file_sha256(path) for path in source_files(source)]}
+        sources[name] = settings | {"files": source_digests(source)}
     data = to_mapping(cfg.data)
     keys = ("general_ratio", "ratio_unit", "repeat", "over_length", "tool_order", "validation_fraction")
     settled = {key: data[key] for key in keys}
