@@ -244,19 +244,19 @@ def draw(runs: Mapping[int, Sequence[Mapping[str, Any]]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--per-prefix", type=int, nargs="+", default=[1, 4, 8])
-    parser.add_argument("--tool-sets", type=int, default=24)
+    parser.add_argument("--tool-sets", type=int, default=20)
     parser.add_argument("--per-set", type=int, default=8)
     parser.add_argument("--examples-per-step", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--held-out", type=int, default=48, help="conversations")
-    parser.add_argument("--points", type=int, default=5, help="evaluations of a run")
+    parser.add_argument("--points", type=int, default=5, help="evaluations during a run, one more before it")
     parser.add_argument("--lr", type=float, default=1e-3)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     cfg = data_config(arguments, "train")

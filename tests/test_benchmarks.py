@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import time_to_quality
 from benchmarks.compare import PEERS, achieved_share, peer_command, table
 from benchmarks.flops import Shape, attended_pairs
-from benchmarks.samples import sample_value, schema_prompts, shared_prompts
+from benchmarks.samples import fitting, sample_value, schema_prompts, shared_prompts, to_sharegpt
 from benchmarks.time_to_quality import reached
+from fcdist.config.types import ModelConfig
 from fcdist.data.batch import Segments
 from fcdist.data.formats import from_sharegpt
 from fcdist.model.debug import tiny_model
@@ -83,6 +85,17 @@ def test_groups_share_a_prompt_of_the_asked_size_and_nothing_else():
     assert records == shared_prompts(count_letters, 900, 160, per_group=5, groups=2, seed=3)
 
 
+def test_only_valid_records_that_fit_are_kept():
+    records = shared_prompts(count_letters, 300, 160, per_group=4, groups=1, seed=5)
+    sizes = [count_letters(from_sharegpt(record)) for record in records]
+    broken = {"conversations": [{"from": "human", "value": "a question alone"}], "tools": "[]"}
+    assert fitting([broken, *records], count_letters, max(sizes)) == records
+    assert fitting(records, count_letters, min(sizes) - 1) == []
+    assert [to_sharegpt(from_sharegpt(record))["conversations"] for record in records] == [
+        record["conversations"] for record in records
+    ]
+
+
 @given(st.lists(st.tuples(st.integers(-1, 5), st.integers(1, 6)), min_size=1, max_size=6))
 def test_attended_pairs_counts_what_a_mask_would_show(drawn):
     starts, ends, parents, firsts = [], [], [], []
@@ -121,6 +134,25 @@ def test_quality_is_reached_between_two_points():
     assert reached(points, 0.4, "cpu_s") is None
     found = [reached(points, quality, "cpu_s") for quality in (1.9, 1.2, 0.9, 0.6)]
     assert all(a < b for a, b in pairwise(found))
+
+
+def test_time_to_quality_compares_the_same_examples_and_resumes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(time_to_quality, "SMOLLM2", ModelConfig())
+    sizes = ["--tool-sets", "2", "--per-set", "4", "--examples-per-step", "4", "--held-out", "8", "--points", "2"]
+    command = [str(tmp_path), "--seeds", "0", "--per-prefix", "1", "4", *sizes]
+    time_to_quality.main(command)
+    runs = [json.loads((tmp_path / f"seed0_k{k}.json").read_text()) for k in (1, 4)]
+    for run in runs:
+        assert [point["examples"] for point in (run["points"][0], run["points"][-1])] == [0, 8]
+        assert [point["step"] for point in run["points"]] == [0, 1, 2]
+        assert run["points"][0]["cpu_s"] == 0 < run["points"][1]["cpu_s"] < run["points"][2]["cpu_s"]
+    untrained = [[run["points"][0][key] for key in ("loss", "loss_call", "calls_right")] for run in runs]
+    assert untrained[0] == pytest.approx(untrained[1])
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    first = capsys.readouterr().out.splitlines()[-4:]
+    monkeypatch.setattr(time_to_quality, "train_run", None)  # nothing may run again
+    time_to_quality.main(command)
+    assert capsys.readouterr().out.splitlines()[-4:] == first
 
 
 def test_the_table_holds_every_run_and_ratios_against_the_first():
