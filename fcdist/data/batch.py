@@ -6,7 +6,8 @@ to all of its ancestors; positions continue from the parent. Targets are triples
 branch point may have several next tokens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import torch
@@ -87,4 +88,8 @@ class StepBatches:
     num_targets: float
     """Sum of target weights of the whole global batch, over all ranks and micro-steps."""
     num_tokens: int = 0
-    """Tokens of the whole global batch."""
+    """Tokens of the examples of the whole global batch."""
+    num_unique_tokens: int = 0
+    """Tokens computed for it: stretches that examples of a pack share count once."""
+    source_counts: Mapping[str, int] = field(default_factory=dict)
+    """Examples of the whole global batch by source."""

@@ -1,6 +1,8 @@
 """The resumable loader: a plan, a cursor of four plain values, and the next step built ahead in a thread."""
 
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -133,6 +135,8 @@ def _step_batches(store: TokenStore, step: GlobalBatch, batch: BatchConfig, rank
         batches=tuple(collate(store, packs, batch.shared_stretch) for packs in share),
         num_targets=float(step.num_targets),
         num_tokens=step.num_tokens,
+        num_unique_tokens=step.num_unique_tokens,
+        source_counts=dict(Counter(map(store.source, itertools.chain.from_iterable(step.packs)))),
     )
 
 

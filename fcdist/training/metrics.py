@@ -5,8 +5,9 @@ import math
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
@@ -38,6 +39,11 @@ class StepMetrics:
     """Before clipping."""
     num_targets: float
     num_tokens: int
+    """Of the examples."""
+    num_unique_tokens: int = 0
+    """That were computed."""
+    source_counts: Mapping[str, int] = field(default_factory=dict)
+    """Examples by source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Totals:
             grad_norm=grad_norm,
             num_targets=step.num_targets,
             num_tokens=step.num_tokens,
+            num_unique_tokens=step.num_unique_tokens,
+            source_counts=step.source_counts,
         )
 
     def kind_losses(self) -> dict[str, float]:
@@ -201,6 +209,10 @@ class Log:
         elapsed, self._mark = max(now - self._mark, 1e-9), now
         targets = sum(m.num_targets for m in self._since)
         tokens = sum(m.num_tokens for m in self._since)
+        unique = sum(m.num_unique_tokens for m in self._since)
+        sources: Counter[str] = Counter()
+        for metrics in self._since:
+            sources.update(metrics.source_counts)
         left = (now - self._began) / max(step - self._first, 1) * (self._num_steps - step)
         record: dict[str, float] = {
             "step": step,
@@ -218,6 +230,9 @@ class Log:
             "num_targets": targets,
             "tokens": tokens,
             "tokens_per_s": tokens / elapsed,
+            "unique_tokens": unique,
+            "prefix_reuse": tokens / unique if unique else 1.0,
+            **{f"examples/{name}": count for name, count in sorted(sources.items())},
             "targets_fraction": targets / tokens if tokens else 0.0,
             "memory_gib": peak_memory_gib(self._device),
             "step_time_s": elapsed / len(self._since),

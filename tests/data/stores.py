@@ -100,6 +100,9 @@ class Index:
         kinds[length - int(self.num_targets[row]) :] = 2
         return Example(np.arange(length, dtype=np.int32) + 1000 * row, kinds)
 
+    def source(self, row: int) -> str:
+        return ("even", "odd")[row % 2]
+
 
 def index_of(lengths: Sequence[int]) -> Index:
     sizes = np.array(lengths, dtype=np.int32)

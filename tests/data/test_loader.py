@@ -1,5 +1,7 @@
 """The batch contract and the loader: resume equals no interruption, on any world size."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,9 @@ def test_steps_hold_the_same_examples_on_every_world_size(world_size, micro):
     for ranks in steps:
         assert {len(step.batches) for step in ranks} == {4 // (micro * world_size)}
         assert sum(float(b.target_weights.sum()) for step in ranks for b in step.batches) == ranks[0].num_targets
+        rows = [row for step in ranks for b in step.batches for row in b.examples]
+        assert all(step.source_counts == Counter(map(INDEX.source, rows)) for step in ranks)
+        assert all(step.num_unique_tokens == step.num_tokens == INDEX.lengths[rows].sum() for step in ranks)
     epoch = [row for rows, _ in contents(steps)[: len(steps) // 2] for row in rows]
     assert len(set(epoch)) == len(epoch) or loaders[0].num_steps % 2  # epochs may differ by a step
     with pytest.raises(DataError, match="no step is left"):

@@ -13,7 +13,15 @@ from fcdist.config.types import LaunchConfig, LoggerConfig
 from fcdist.training.metrics import Log, StepMetrics, format_seconds
 from fcdist.training.sinks import GuardedSink, JsonlSink, TensorBoardSink, WandbSink, build_sinks, public_settings
 
-METRICS = StepMetrics(loss=2.0, kind_losses={"call": 1.5, "end": 2.5}, grad_norm=0.5, num_targets=10, num_tokens=40)
+METRICS = StepMetrics(
+    loss=2.0,
+    kind_losses={"call": 1.5, "end": 2.5},
+    grad_norm=0.5,
+    num_targets=10,
+    num_tokens=40,
+    num_unique_tokens=16,
+    source_counts={"calls": 3, "chat": 1},
+)
 
 
 def lines(path):
@@ -67,19 +75,22 @@ def test_records_hold_what_was_agreed_and_average_over_the_period(tmp_path, capl
     with caplog.at_level(logging.INFO):
         log.start(0, 3)
         log.step(1, 1e-3, TinyLoader(), METRICS)
-        log.step(2, 1e-3, TinyLoader(), replace(METRICS, loss=5.0, num_targets=20))
+        log.step(2, 1e-3, TinyLoader(), replace(METRICS, loss=5.0, num_targets=20, source_counts={"calls": 2}))
         log.step(3, 1e-3, TinyLoader(), METRICS)
         log.validation(3, {"validation/loss": 2.0, "validation/loss/general": 2.5})
         log.close()
     first, last, validation = lines(tmp_path / "m.jsonl")
     expected = {
         "step", "epoch", "loss", "loss/call", "loss/end", "lr", "grad_norm", "num_targets", "tokens", "tokens_per_s",
-        "targets_fraction", "memory_gib", "step_time_s", "eta_s",
+        "targets_fraction", "unique_tokens", "prefix_reuse", "examples/calls", "examples/chat", "memory_gib",
+        "step_time_s", "eta_s",
     }  # fmt: skip
     assert set(first) == expected
     assert (first["step"], last["step"]) == (2, 3)
     assert first["loss"] == pytest.approx(4.0) and first["num_targets"] == 30 and first["tokens"] == 80
     assert first["targets_fraction"] == pytest.approx(0.375) and first["eta_s"] > 0 and last["eta_s"] == 0
+    assert (first["unique_tokens"], first["prefix_reuse"]) == (32, 2.5)
+    assert (first["examples/calls"], first["examples/chat"]) == (5, 1)
     assert first["memory_gib"] > 0
     assert validation == {"step": 3, "validation/loss": 2.0, "validation/loss/general": 2.5}
     assert "step 2/3" in caplog.text and "left" in caplog.text
