@@ -6,7 +6,9 @@ layer. No mask function is registered under these names, hence transformers buil
 Without segments (generation, evaluation with a KV cache) use transformers' own `sdpa`: `set_attention(model, "sdpa")`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,102 +88,59 @@ def unpackable(model: PreTrainedModel) -> str | None:
     return None
 
 
-def attend_reference(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    segments: Layout | Segments | None = None,
-    sliding_window: int | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """Each segment on its ancestors and causally on itself, by torch's SDPA. Any device; the reference.
+class Attend(Protocol):
+    """Attention of one layer over a pack, as a back end computes it."""
+
+    def __call__(
+        self, layout: Layout, query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None
+    ) -> Tensor:
+        """[1, H, T, D] queries on [1, H_kv, T, D] keys and values to [1, T, H, D].
+
+        Args:
+            layout: the forest.
+            query: of all tokens of the pack.
+            key: likewise.
+            value: likewise.
+            scale: factor on the scores; None: 1 / sqrt(D).
+            window: keys a token sees at most, itself included, counted along its chain of ancestors.
+        """
+        ...
+
+
+def as_interface(attend: Attend) -> Callable[..., tuple[Tensor, None]]:
+    """A back end as transformers' AttentionInterface calls it.
 
     Args:
-        module: the attention layer.
-        query: [1, H, T, D].
-        key: [1, H_kv, T, D].
-        value: [1, H_kv, T, D].
-        attention_mask: None; the segments say everything.
-        scaling: factor on the scores.
-        segments: the forest.
-        sliding_window: keys a token sees at most, itself included, counted along its chain of ancestors.
-        options: what else the model passes; refused where it would change the result.
+        attend: the back end.
 
     Returns:
-        [1, T, H, D] and no weights.
-
-    Raises:
-        ModelError: the segments did not arrive, or the layer asks for something not computed here.
+        A function of the attention layer, queries, keys, values, no mask, and keywords; it raises ModelError if the
+        segments did not arrive, or if the layer asks for something that no back end computes.
     """
-    layout = _checked_layout(module, query, key, attention_mask, segments, options)
-    return _gather(layout, query, key, value, scaling, sliding_window), None
 
+    @wraps(attend)
+    def attend_layer(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        *,
+        scaling: float | None = None,
+        segments: Layout | Segments | None = None,
+        sliding_window: int | None = None,
+        **options: Any,
+    ) -> tuple[Tensor, None]:
+        layout = _checked_layout(module, query, key, attention_mask, segments, options)
+        return attend(layout, query, key, value, scaling, sliding_window), None
 
-def attend_flash(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    segments: Layout | Segments | None = None,
-    sliding_window: int | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """`attend_reference` by torch's flash kernels: on CUDA a call a level of branches, on the CPU one a segment.
-
-    The reference takes over where the kernels cannot compute it: a window that cuts shared prefixes (on the CPU any
-    that cuts), values of another width than the keys.
-
-    Raises:
-        ModelError: as `attend_reference`; also on a device or in a precision without a flash kernel.
-    """
-    layout = _checked_layout(module, query, key, attention_mask, segments, options)
-    if reason := flash_unavailable(query.device, query.dtype):
-        raise ModelError(_cannot_run("flash", reason))
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    window = layout.cutting(sliding_window)
-    on_cpu = query.device.type == "cpu"
-    if value.shape[-1] != key.shape[-1] or (window and (on_cpu or not layout.is_flat)):
-        return _gather(layout, query, key, value, scale, window), None
-    if on_cpu:
-        return attend_subtrees(layout, query, key, value, scale=scale).transpose(1, 2), None
-    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    return attend_cascade(TORCH_FLASH, layout, *rows, scale=scale, window=window)[None], None
-
-
-def attend_flex(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    segments: Layout | Segments | None = None,
-    sliding_window: int | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """`attend_reference` by torch's FlexAttention, with any window (CUDA).
-
-    Raises:
-        ModelError: as `attend_reference`; also where FlexAttention has no backward.
-    """
-    layout = _checked_layout(module, query, key, attention_mask, segments, options)
-    if reason := flex_unavailable(query.device):
-        raise ModelError(_cannot_run("flex", reason))
-    window = layout.cutting(sliding_window)
-    return attend_masked(layout, query, key, value, scale=scaling, window=window).transpose(1, 2), None
+    return attend_layer
 
 
 def _gather(
     layout: Layout, query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None
 ) -> Tensor:
+    """Each segment on its ancestors and causally on itself, by torch's SDPA. Any device, any window; the reference."""
     lengths = [end - start for start, end in zip(layout.segments.start, layout.segments.end, strict=True)]
     # split, not slices: the gradient of a slice is a whole row, so slices would cost segments x tokens in the backward
     own = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
@@ -205,6 +164,48 @@ def _gather(
         )
         outputs.append(output.transpose(1, 2))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+attend_reference = as_interface(_gather)
+
+
+@as_interface
+def attend_flash(
+    layout: Layout, query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None
+) -> Tensor:
+    """Torch's flash kernels: on CUDA a call a level of branches, on the CPU one a segment.
+
+    The reference takes over where the kernels cannot compute it: a window that cuts shared prefixes (on the CPU any
+    that cuts), values of another width than the keys.
+
+    Raises:
+        ModelError: a device or a precision without a flash kernel.
+    """
+    if reason := flash_unavailable(query.device, query.dtype):
+        raise ModelError(_cannot_run("flash", reason))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    window = layout.cutting(window)
+    on_cpu = query.device.type == "cpu"
+    if value.shape[-1] != key.shape[-1] or (window and (on_cpu or not layout.is_flat)):
+        return _gather(layout, query, key, value, scale, window)
+    if on_cpu:
+        return attend_subtrees(layout, query, key, value, scale=scale).transpose(1, 2)
+    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    return attend_cascade(TORCH_FLASH, layout, *rows, scale=scale, window=window)[None]
+
+
+@as_interface
+def attend_flex(
+    layout: Layout, query: Tensor, key: Tensor, value: Tensor, scale: float | None, window: int | None
+) -> Tensor:
+    """Torch's FlexAttention, with any window (CUDA).
+
+    Raises:
+        ModelError: FlexAttention has no backward on this device.
+    """
+    if reason := flex_unavailable(query.device):
+        raise ModelError(_cannot_run("flex", reason))
+    return attend_masked(layout, query, key, value, scale=scale, window=layout.cutting(window)).transpose(1, 2)
 
 
 def _cannot_run(backend: str, reason: str) -> str:
