@@ -116,9 +116,7 @@ def read_source(
 
 
 def _read_all(source: SourceConfig, name: str, on_dropped: Callable[[Dropped], None]) -> Iterator[Conversation]:
-    files = () if is_tabular(source) else shard_paths(Path(source.path))
-    records = read_rows(source) if is_tabular(source) else (entry for path in files for entry in _records(path))
-    for index, (where, record) in enumerate(records):
+    for index, (where, record) in enumerate(raw_records(source)):
         try:
             conversation = _convert(record, source, name, index)
         except SchemaError as error:
@@ -128,6 +126,23 @@ def _read_all(source: SourceConfig, name: str, on_dropped: Callable[[Dropped], N
             on_dropped(Dropped(name, where, reason_of(error), str(error), raw))
         else:
             yield conversation
+
+
+def raw_records(source: SourceConfig, verify: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield (place, record) of a source in any format, before conversion.
+
+    Args:
+        source: where.
+        verify: hold shards against the digests of their manifest.
+
+    Raises:
+        ShardError: it cannot be read. A line that is no JSON is a record of its own kind instead.
+    """
+    if is_tabular(source):
+        yield from read_rows(source)
+        return
+    for path in shard_paths(Path(source.path), verify):
+        yield from _records(path)
 
 
 def _way_out(error: SchemaError, name: str) -> str:

@@ -1,6 +1,5 @@
 """The held-out suite: every assistant turn of a held-out conversation is one item."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +8,10 @@ from random import Random
 
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import SourceConfig
-from fcdist.data.hub import is_tabular, read_rows
+from fcdist.data.formats import raw_records
 from fcdist.errors import EvaluationError, ShardError
 from fcdist.schema.conversation import Conversation, Message
-from fcdist.schema.shards import read_records, read_shard, shard_paths
+from fcdist.schema.shards import read_shard, shard_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +118,7 @@ def training_tools(sources: Mapping[str, SourceConfig]) -> set[str] | None:
         if source.role != "function_call" or source.format != "openai":
             continue
         try:
-            files = () if is_tabular(source) else shard_paths(Path(source.path), verify=False)
-            records = (
-                read_rows(source) if is_tabular(source) else itertools.chain.from_iterable(map(read_records, files))
-            )
-            for _, record in records:
+            for _, record in raw_records(source, verify=False):
                 names.update(tool["function"]["name"] for tool in record.get("tools") or ())
                 known = True
         except (ShardError, KeyError, TypeError, AttributeError):
