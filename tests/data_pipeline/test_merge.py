@@ -1,14 +1,14 @@
 """The merge: what comes out depends on the conversations alone, and no leak stands between train and validation."""
 
 import json
-import os
-import signal
 import tracemalloc
 from collections import Counter
+from functools import partial
 from itertools import count
 
 import pytest
 from merge_fakes import called, chatted, tool, varied, write_shards
+from mortality import is_killed_before
 
 from data_pipeline import merge as merge_module
 from data_pipeline.dedup import acts, shingles
@@ -148,37 +148,14 @@ def test_finished_merge_is_kept_and_changed_settings_merge_anew(shards, tmp_path
     assert len(kept(out, "train")) == 60
 
 
-def run_killed(shards, out, event):
-    """Merge in a child that is killed (SIGKILL) just before its `event`-th fsync, rename or written record."""
-    child = os.fork()
-    if child == 0:
-        try:
-            events = count(1)
-
-            def mortal(function):
-                def call(*args, **kwargs):
-                    if next(events) == event:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return function(*args, **kwargs)
-
-                return call
-
-            os.fsync, os.replace = mortal(os.fsync), mortal(os.replace)
-            merge_module.SplitGroups.add = mortal(merge_module.SplitGroups.add)
-            merge_module.ShardSeries.write = mortal(merge_module.ShardSeries.write)
-            run(shards, out, exports=("sharegpt",))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
 def test_kill_at_every_moment_then_rerun_gives_identical_files(tmp_path):
     folder = write_shards(tmp_path / "in", varied(9, tools_every=2))
     run(folder, tmp_path / "reference" / "out", exports=("sharegpt",))
     expected = contents(tmp_path / "reference" / "out")
     for event in count(1):
         out = tmp_path / str(event) / "out"
-        if not run_killed(folder, out, event):
+        moments = ((merge_module.SplitGroups, "add"), (merge_module.ShardSeries, "write"))
+        if not is_killed_before(event, partial(run, folder, out, exports=("sharegpt",)), moments):
             break
         assert not (out / "merge.json").exists()
         run(folder, out, exports=("sharegpt",))

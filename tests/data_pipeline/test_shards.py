@@ -8,10 +8,12 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
+from mortality import is_killed_before
 from pipeline_fakes import FakePlanner, fake_check, make_dying, make_fake, never, never_in_worker
 
 from data_pipeline.generate import generate
@@ -231,36 +233,13 @@ def test_kill_of_a_pool_then_rerun_gives_identical_files(reference, tmp_path):
     assert contents(tmp_path) == reference[0]
 
 
-def run_killed(folder, event):
-    """Run in a child that is killed (SIGKILL) just before its `event`-th draft, fsync or rename; False if it ended."""
-    child = os.fork()
-    if child == 0:
-        try:
-            events = count(1)
-
-            def mortal(function):
-                def call(*args, **kwargs):
-                    if next(events) == event:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return function(*args, **kwargs)
-
-                return call
-
-            os.fsync, os.replace = mortal(os.fsync), mortal(os.replace)
-            FakePlanner.conversation = mortal(FakePlanner.conversation)
-            run(config(num_conversations=6, shard_size=3), folder)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
 def test_kill_at_every_moment_then_rerun_gives_identical_files(tmp_path):
     small = config(num_conversations=6, shard_size=3)
     run(small, tmp_path / "reference")
     expected = contents(tmp_path / "reference")
     for event in count(1):
         folder = tmp_path / str(event)
-        if not run_killed(folder, event):
+        if not is_killed_before(event, partial(run, small, folder), ((FakePlanner, "conversation"),)):
             break
         run(small, folder)
         assert contents(folder) == expected, f"killed before event {event}"
