@@ -1,6 +1,7 @@
 """Data sets of the Hugging Face hub and Parquet files as sources of conversations, read by `datasets`."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from fcdist.config.types import HUB, SourceConfig
@@ -35,21 +36,29 @@ def read_rows(source: SourceConfig) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _load(source: SourceConfig) -> Any:
-    from datasets import load_dataset  # slow to import, and few sources need it
-
     try:
-        if not source.is_on_hub:
-            return load_dataset("parquet", data_files=source.path, split="train")
-        name, _, revision = source.path.removeprefix(HUB).partition("@")
-        owner, _, rest = name.partition("/")
-        name, _, subset = rest.partition("/")
-        return load_dataset(f"{owner}/{name}", subset or None, revision=revision or None, split=source.split)
+        if source.is_on_hub:
+            return load_hub(source.path.removeprefix(HUB), source.split)
+        from datasets import load_dataset  # slow to import, and few sources need it
+
+        return load_dataset("parquet", data_files=source.path, split="train")
     except Exception as error:  # of the network, the hub, Arrow: the library does not narrow them
         raise ShardError(
             f"{source.path}: `datasets` cannot load the split {source.split!r} "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}). Check the "
             "name, the split and the network, or give a file (.jsonl, .json, .parquet)"
         ) from None
+
+
+@lru_cache(maxsize=8)
+def load_hub(address: str, split: str) -> Any:
+    """A split of OWNER/NAME[/SUBSET][@REVISION], memory-mapped; asked of the hub once, so that a run sees one state."""
+    from datasets import load_dataset
+
+    name, _, revision = address.partition("@")
+    owner, _, rest = name.partition("/")
+    name, _, subset = rest.partition("/")
+    return load_dataset(f"{owner}/{name}", subset or None, revision=revision or None, split=split)
 
 
 def _without_none(value: Any) -> Any:

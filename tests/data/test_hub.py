@@ -9,6 +9,7 @@ from stores import chat, tool_conversation, write_jsonl
 
 from fcdist.config.types import SourceConfig
 from fcdist.data.formats import count_records, read_source, source_digests
+from fcdist.data.hub import load_hub
 from fcdist.errors import ShardError
 
 CONVERSATIONS = [tool_conversation(0), chat(1), tool_conversation(2)]
@@ -17,6 +18,7 @@ CONVERSATIONS = [tool_conversation(0), chat(1), tool_conversation(2)]
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    load_hub.cache_clear()
 
 
 def write_parquet(path, conversations):
