@@ -1,103 +1,17 @@
-"""Reads numbers, clock times and dates out of English and Chinese. Used by gates; knows nothing of the generator."""
+"""Days, English and Chinese."""
 
 import calendar
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
-_WORDS = {
-    w: i
-    for i, w in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
-    )
-} | {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
-_DIGITS_ZH = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
-_SCALES = {"million": 1e6, "billion": 1e9, "thousand": 1e3, "万": 1e4, "亿": 1e8, "千": 1e3, "百": 1e2}
-_NUMBER = re.compile(r"(?<![\d.])-?(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(\.\d+)?\s*(million|billion|thousand|万|亿)?", re.I)
-_WORD = re.compile(
-    r"\b("
-    + "|".join(sorted(_WORDS, key=len, reverse=True))
-    + r")(?:[- ](one|two|three|four|five|six|seven|eight|nine))?\b"
-    r"(?:\s+(hundred|thousand|million))?",
-    re.I,
-)
-_ZH = re.compile(r"[零〇一二两三四五六七八九十百千万亿]+")
+from data_pipeline.normalisers.numerals import NUMBER_WORDS, chinese_number
+
 _MONTHS = {name.lower(): i for i, name in enumerate(calendar.month_name) if name}
 _WEEKDAYS = {name.lower(): i for i, name in enumerate(calendar.day_name)}
 _WEEKDAYS_ZH = {c: i for i, c in enumerate("一二三四五六日")} | {"天": 6}
 _M, _W = "|".join(_MONTHS), "|".join(_WEEKDAYS)
-_COUNT = r"(\d+|" + "|".join(_WORDS) + ")"
-
-
-def numbers(text: str) -> set[float]:
-    """Every number said in `text`, in digits or words; a percentage also as its fraction."""
-    found: set[float] = set()
-    for match in _NUMBER.finditer(text):
-        value = float(match[1].replace(",", "") + (match[2] or "")) * _SCALES.get((match[3] or "").lower(), 1)
-        found |= {value, -value} if match[0].startswith("-") else {value}
-        found.add(round(value / 100, 8))
-        if "," in match[1]:
-            found |= {float(part) for part in match[1].split(",")}
-    for match in _WORD.finditer(text):
-        value = float(_WORDS[match[1].lower()] + (_WORDS[match[2].lower()] if match[2] else 0))
-        value *= {"hundred": 100, "thousand": 1000, "million": 1e6}.get((match[3] or "").lower(), 1)
-        found |= {value, round(value / 100, 8)}
-    for match in _ZH.finditer(text):
-        value = float(chinese_number(match[0]))
-        found |= {value, round(value / 100, 8)}
-    return found
-
-
-def chinese_number(text: str) -> int:
-    """二十三 → 23, 两百零五 → 205, 三万 → 30000."""
-    total, section, digit = 0, 0, 0
-    for char in text:
-        if char in _DIGITS_ZH:
-            digit = _DIGITS_ZH[char]
-        elif char == "十":
-            section, digit = section + (digit or 1) * 10, 0
-        elif char in "百千":
-            section, digit = section + (digit or 1) * int(_SCALES[char]), 0
-        else:
-            total, section, digit = (total + section + digit) * int(_SCALES[char]), 0, 0
-    return total + section + digit
-
-
-def times(text: str) -> set[str]:
-    """Clock times in `text` as HH:MM, 24 hours."""
-    found = set()
-    for match in re.finditer(r"\b(\d{1,2})(?::(\d{2}))?\s*(am|pm)\b", text, re.I):
-        hour = int(match[1]) % 12 + (12 if match[3].lower() == "pm" else 0)
-        found.add(f"{hour:02d}:{int(match[2] or 0):02d}")
-    found |= {f"{int(m[1]):02d}:{m[2]}" for m in re.finditer(r"(?<!\d)(\d{1,2}):(\d{2})(?!\d)(?!\s*[ap]m)", text, re.I)}
-    for match in re.finditer(
-        r"(早上|上午|中午|下午|晚上)?(\d{1,2}|[一二两三四五六七八九十]+)点(?:(半)|(\d{1,2})分?)?", text
-    ):
-        hour = int(match[2]) if match[2].isdigit() else chinese_number(match[2])
-        hour += 12 if match[1] in ("下午", "晚上") and hour < 12 else 0
-        found.add(f"{hour:02d}:{30 if match[3] else int(match[4] or 0):02d}")
-    return found
+_COUNT = r"(\d+|" + "|".join(NUMBER_WORDS) + ")"
 
 
 def dates(text: str, today: date | None) -> set[str]:
@@ -133,7 +47,7 @@ def _explicit(text: str) -> list[tuple[int, int, int]]:
 def _count(text: str) -> int:
     if text.isdigit():
         return int(text)
-    return _WORDS[text] if text in _WORDS else chinese_number(text)
+    return NUMBER_WORDS[text] if text in NUMBER_WORDS else chinese_number(text)
 
 
 def _upcoming(today: date, month: int, day: int) -> date | None:
