@@ -1,4 +1,25 @@
-"""The programmatic teacher: conversations whose truth is known by construction."""
+"""The programmatic teacher: conversations whose truth is known by construction.
+
+Metadata of its conversations, for the gates (user turns, calls and values are counted from 0, in order):
+
+    tool_set, domain, domains, tools, parameters    whose tools these are, and public name → base name
+    today       ISO date of the system message, where it tells one
+    calls       of every call {"name", "spans": path in the arguments → words}; words are a text the user said,
+                {"text", "means"} for a declared synonym, {"text": "", "result": value} for a value of an earlier result
+    kind        which of the sub-kinds of its category it is (the modules of data_pipeline.dialogues name them)
+    negative    small_talk, removed, near_miss, howto, hypothetical or in_context; no call anywhere
+    missing     [{"name", "noun"}] required parameters that the first request leaves out; the first answer asks for them
+    asked_again [{"name", "noun"}] those of `missing` that the user's answer still lacked; the second question names them
+    withheld    [{"name", "noun"}] those the user never gives: there is no call at all
+    looked_up   [{"name", "noun", "call"}] those that call number `call` finds out instead of the user
+    ambiguous   {"name", "text", "readings": [ISO dates]}: a date that must be asked about before the first call
+    withdrawn   [{"name", "value", "turn"}] arguments that user turn `turn` takes back: no later call carries them
+    dropped     user turn that takes its request back: no call follows
+    errors      [{"call", "error"}] calls that fail or find nothing: not_found, sold_out, invalid, conflict, empty
+    recalled    user turn that asks for an earlier result again: answered without a call
+    contrast    {"pair", "role", "of"}: `with` or `without` the needed `tool` or `slot`; the user's words are the same, but
+                for the sentence that gives the slot
+"""
 
 import random
 from dataclasses import replace
