@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import time_to_quality
+from benchmarks import cost_model, time_to_quality
 from benchmarks.compare import PEERS, achieved_share, peer_command, table
 from benchmarks.flops import Shape, attended_pairs
 from benchmarks.samples import fitting, sample_value, schema_prompts, shared_prompts, to_sharegpt
@@ -125,6 +125,14 @@ def test_sharing_saves_flops_only_where_something_is_shared():
     assert shape.of_examples([40, 40], 6).total == 2 * shape.of_examples([40], 3).total
     shared = shape.cost(30 + 2 * 10, attended_pairs(Segments((0, 30, 40), (30, 40, 50), (-1, 0, 0), (0, 30, 30))), 6)
     assert shared.total < shape.of_examples([40, 40], 6).total and shared.head == shape.of_examples([80], 6).head
+
+
+def test_the_cost_model_finds_what_made_the_times():
+    random_rows = np.random.default_rng(0).uniform(1, 4096, (20, 3))
+    times = random_rows @ [6e-4, 1e-7, 2e-4]
+    assert cost_model.fit(random_rows, times) == pytest.approx([6e-4, 1e-7, 2e-4])
+    assert cost_model.relative_error(random_rows, times, [6000, 1, 2000]) == pytest.approx(0, abs=1e-9)
+    assert cost_model.relative_error(random_rows, times, [1, 1, 1]) > 0.1
 
 
 def test_quality_is_reached_between_two_points():

@@ -3,7 +3,7 @@
 No torch and no Hydra here: login nodes and the data pipeline read these too.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from fcdist.errors import ConfigError
@@ -256,16 +256,19 @@ class BatchConfig:
     """Examples that share one tool prompt in a pack at most; 1: nothing is shared."""
     min_shared_tokens: int = 32
     """Fewest tokens that are worth sharing; examples that agree on fewer are laid out apart."""
+    token_cost: int = 6144
+    """Work on one token outside attention, in attended pairs of tokens (query, key): 24 d² linear FLOPs a layer
+    against 4 d for a pair give 6 d, here for a width d of 1,024. `benchmarks.cost_model` measures both."""
+    target_cost: int = 2048
+    """Work on one target in the head, in attended pairs: 2 d V FLOPs against 4 d a layer, with V / layers = 4,096."""
 
     def __post_init__(self) -> None:
-        for key in (
-            "seq_len",
-            "micro_batch_size",
-            "global_batch_size",
-            "examples_per_prefix",
-            "min_shared_tokens",
-        ):
+        for key in ("micro_batch_size", *self.plan_settings()):
             require(getattr(self, key) > 0, f"batch.{key}={getattr(self, key)} must be positive")
+
+    def plan_settings(self) -> dict[str, int]:
+        """What decides which examples make which step; `micro_batch_size` does not."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "micro_batch_size"}
 
     @property
     def shared_stretch(self) -> int:

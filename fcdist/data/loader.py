@@ -33,8 +33,7 @@ class Cursor:
 
 def plan_fingerprint(store: TokenStore, batch: BatchConfig) -> str:
     """Digest of all that decides which packs make which step; the world size and micro-batch size do not."""
-    text = f"{store.fingerprint}/{batch.seq_len}/{batch.global_batch_size}/{batch.examples_per_prefix}"
-    text += f"/{batch.min_shared_tokens}"
+    text = "/".join([store.fingerprint, *(f"{key}={value}" for key, value in batch.plan_settings().items())])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -108,9 +107,8 @@ class PackLoader:
         if cursor.fingerprint != self.cursor.fingerprint:
             raise CheckpointError(
                 f"the checkpoint was trained on other data or batch settings: fingerprint {cursor.fingerprint}, this "
-                f"run has {self.cursor.fingerprint}. Resume with the same token store, batch.seq_len, "
-                "batch.global_batch_size, batch.examples_per_prefix and batch.min_shared_tokens, or start a new run "
-                "folder"
+                f"run has {self.cursor.fingerprint}. Resume with the same token store and the same `batch` settings "
+                "(batch.micro_batch_size may differ), or start a new run folder"
             )
         if cursor.seed != self.cursor.seed:
             raise CheckpointError(

@@ -27,11 +27,6 @@ ORDER_JITTER = 200
 """Largest-first order is blurred by up to this many thousandths, so that packs differ from epoch to epoch."""
 MAX_UNFINISHED = 8
 """Steps that wait for packs of other groups at a time."""
-LINEAR_COST = 12 * 1024
-"""Cost of a token outside attention, in half pairs: 24 d² linear FLOPs against 2 d for half of an attended pair, with a
-width d of 1,024. In a wider model attention weighs less than planned, so that packs of like cost stay alike."""
-TARGET_COST = 4 * 1024
-"""Cost of a target in the head, in half pairs: 2 d V FLOPs against 2 d a half pair and layer, V / layers = 4,096."""
 
 
 class StoreIndex(Protocol):
@@ -69,7 +64,7 @@ class GlobalBatch:
     packs: tuple[tuple[int, ...], ...]
     """[batch.global_batch_size] rows of the store; the last global batch of an epoch is filled up with empty packs."""
     costs: tuple[int, ...]
-    """[batch.global_batch_size] work of each pack; see `pack_costs`."""
+    """[batch.global_batch_size] work of each pack, in half attended pairs; see `batch.token_cost`."""
     num_targets: int
     num_tokens: int
     """Tokens of the examples."""
@@ -292,7 +287,7 @@ def _cut_items(index: _Index, batch: BatchConfig, random: np.random.Generator) -
         groups=np.where(counts[group_of_chunk] > 1, group_of_chunk, -1),
         order=np.argsort(when, kind="stable"),
         tokens=tokens,
-        costs=_cost(tokens, pairs, targets),
+        costs=_cost(batch, tokens, pairs, targets),
     )
 
 
@@ -345,9 +340,9 @@ def _weigh(index: _Index, rows: np.ndarray, parts: np.ndarray) -> tuple[np.ndarr
     return tokens, np.add.reduceat(lengths * (lengths + 1) - shared * (shared + 1), first)
 
 
-def _cost(tokens: np.ndarray, double_pairs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _cost(batch: BatchConfig, tokens: np.ndarray, double_pairs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Work in half pairs: linear layers per unique token, attention per pair, head per target."""
-    cost: np.ndarray = tokens * LINEAR_COST + double_pairs + targets * TARGET_COST
+    cost: np.ndarray = 2 * (tokens * batch.token_cost + targets * batch.target_cost) + double_pairs
     return cost
 
 
@@ -379,7 +374,7 @@ def _fill_windows(
         chosen = np.concatenate([left, items.order[done:until]])
         done = until
         packs, unplaced = _level(items, chosen, max(1, num_packs), batch, random)
-        weighed, removed = _weigh_packs(index, items, packs, spread, batch.seq_len)
+        weighed, removed = _weigh_packs(index, items, packs, spread, batch)
         left = np.array(unplaced + removed, dtype=np.int64)
         made += len(weighed)
         if done == num_items and made >= planned and len(left):
@@ -449,7 +444,7 @@ def _level(
 
 
 def _weigh_packs(
-    index: _Index, items: _Items, packs: list[list[int]], spread: np.ndarray, seq_len: int
+    index: _Index, items: _Items, packs: list[list[int]], spread: np.ndarray, batch: BatchConfig
 ) -> tuple[list[_Pack], list[int]]:
     """Packs as rows with what they hold once items of different groups share their beginnings too.
 
@@ -468,12 +463,12 @@ def _weigh_packs(
         rows = items.rows[np.repeat(items.first[numbers], sizes) + offsets]
         parts = np.repeat(of_pack, sizes)
         tokens, pairs = _weigh(index, rows, parts)
-        large = np.flatnonzero(tokens > seq_len).tolist()
+        large = np.flatnonzero(tokens > batch.seq_len).tolist()
         if not large:
             break
         removed += [packs[pack].pop() for pack in large]
     first = np.flatnonzero(np.diff(parts, prepend=-1))
-    costs = _cost(tokens, pairs, np.add.reduceat(index.num_targets[rows], first))
+    costs = _cost(batch, tokens, pairs, np.add.reduceat(index.num_targets[rows], first))
     groups = [frozenset(spread[pack].tolist()) - {-1} for pack in packs]
     rows_of = [part.tolist() for part in np.split(rows, first[1:])]
     return [_Pack(*pack) for pack in zip(rows_of, groups, tokens.tolist(), costs.tolist(), strict=True)], removed

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 import fcdist
 from fcdist.config.mapping import to_mapping
-from fcdist.config.types import Config
+from fcdist.config.types import BatchConfig, Config
 from fcdist.errors import CheckpointError
 from fcdist.training.distributed import barrier, gather_objects, get_rank, get_world_size, on_rank_zero
 from fcdist.training.engine import Engine, StepSource
@@ -43,10 +43,7 @@ MUST_MATCH = (
     "protocol",
     "tuning",
     "optim",
-    "batch.seq_len",
-    "batch.global_batch_size",
-    "batch.examples_per_prefix",
-    "batch.min_shared_tokens",
+    *(f"batch.{key}" for key in BatchConfig().plan_settings()),
     "zero.engine",
     "zero.stage",
     "train.precision",

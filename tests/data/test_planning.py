@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import index_of, tool_store
 
+from benchmarks.flops import attended_pairs
 from fcdist.config.types import BatchConfig
 from fcdist.data.collating import collate
 from fcdist.data.planning import GlobalBatch, divide, idle_share, plan_epoch, plan_packs
@@ -162,6 +163,17 @@ def test_ranks_share_a_global_batch_without_gap_or_overlap(lengths, split):
         assert all(len(packs) <= micro for share in shares for packs in share)
         given_out = sorted(pack for share in shares for packs in share for pack in packs)
         assert given_out == sorted(pack for pack in step.packs if pack)
+
+
+def test_costs_are_those_of_the_layout_at_the_prices_of_the_settings():
+    store = tool_store(np.random.default_rng(0), [3, 5, 1], (40, 90), (10, 60))
+    batch = BatchConfig(seq_len=512, global_batch_size=2, token_cost=700, target_cost=90)
+    for step in plan_epoch(store, batch, 0, 0):
+        for pack, cost in zip(step.packs, step.costs, strict=True):
+            laid = collate(store, [pack], batch.shared_stretch)
+            targets = sum(int(store.num_targets[row]) for row in pack)
+            expected = 700 * laid.input_ids.shape[1] + attended_pairs(laid.segments) + 90 * targets
+            assert cost == 2 * expected
 
 
 def test_loads_are_balanced_and_like_costs_run_side_by_side():
