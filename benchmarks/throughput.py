@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         micro_batch_size=1,
         examples_per_prefix=arguments.examples_per_prefix,
     )
-    cfg = peer_config(arguments, arguments.data, arguments.out, batch, max_steps=arguments.steps)
+    train = {"max_steps": arguments.steps, "activation_checkpointing": arguments.activation_checkpointing}
+    cfg = peer_config(arguments, arguments.data, arguments.out, batch, **train)
     shutil.rmtree(arguments.out / "store", ignore_errors=True)
     renderer = load_renderer(arguments)
     begun, cpu_begun = time.perf_counter(), cpu_now()
@@ -118,6 +119,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "framework": "fcdist",
         "version": __version__,
         "mode": f"k={arguments.examples_per_prefix}",
+        "activation_checkpointing": arguments.activation_checkpointing,
         "tune": "lora16",
         "max_len": arguments.seq_len,
         "batch": arguments.packs,
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--warmup", type=int, default=2, help="first steps left out of the figures")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--activation-checkpointing", action="store_true")
     add_model_arguments(parser)
     arguments = parser.parse_args()
     with redirect_stdout(sys.stderr):
