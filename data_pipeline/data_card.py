@@ -127,10 +127,11 @@ def _totals(cells: Mapping[tuple[str, str], int], place: int) -> Counter[str]:
 
 
 def _usage(inputs: Sequence[Input]) -> Counter[str]:
-    """Answers, tokens and, where the teacher knows its prices, `cost` of a language model, over all inputs."""
+    """Answers, tokens and, where the teacher knows its prices, `cost` of language models, over all inputs."""
     usage: Counter[str] = Counter()
     for source in inputs:
-        usage.update({key: n for key, n in source.manifest.get("usage", {}).items() if isinstance(n, int | float)})
+        for kind in ("usage", "judge_usage"):
+            usage.update({key: n for key, n in source.manifest.get(kind, {}).items() if isinstance(n, int | float)})
     return usage
 
 

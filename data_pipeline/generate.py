@@ -23,10 +23,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_pipeline.provenance import SETTINGS, claim_folder, config_hash, generation_settings
 from data_pipeline.shard_worker import Check, Shard, flatten_yields, nest_yields, plan_shards, read_facts, write_shard
 from data_pipeline.summary import print_summary
-from data_pipeline.teachers import TeacherFactory, Traffic, Usage, build_teacher, refuse_self
+from data_pipeline.teachers import (
+    AnswersPendingError,
+    Teacher,
+    TeacherFactory,
+    Traffic,
+    Usage,
+    build_teacher,
+    refuse_self,
+)
 from fcdist.config.entry import entry
 from fcdist.config.run_folder import function_call_dir
-from fcdist.config.types import Config
+from fcdist.config.types import Config, GenerateConfig
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, write_manifest
@@ -123,17 +131,48 @@ def write_shards(
     if not shards:
         return Traffic()
     workers = min(config.generate.num_workers, len(shards))
-    if config.generate.teacher == "openai":  # the bound on concurrent requests holds for all processes together
-        workers = min(workers, config.generate.max_concurrency)
-        per_worker = config.generate.max_concurrency // workers
-        config = replace(config, generate=replace(config.generate, max_concurrency=per_worker))
+    if config.generate.teacher == "openai":
+        workers = 1 if config.generate.batch_api else min(workers, config.generate.max_concurrency)
+        config = replace(config, generate=_share_of(config.generate, workers))
     teacher = make_teacher(config, run_dir)  # also with a pool: a missing key is reported before processes start
+    if config.generate.teacher == "openai" and config.generate.batch_api:
+        return _write_in_rounds(shards, teacher, check, digest)
     with _progress(done, done + sum(shard.size for shard in shards)) as advance:
         if workers == 1:
             for shard in shards:
                 write_shard(shard, teacher, check, digest, advance)
             return teacher.traffic()
         return _write_in_pool(shards, config, run_dir, make_teacher, check, digest, workers, advance)
+
+
+def _share_of(generate: GenerateConfig, workers: int) -> GenerateConfig:
+    """Settings of one of `workers` processes: the limits of a server hold for all of them together."""
+    return replace(
+        generate,
+        max_concurrency=generate.max_concurrency // workers,
+        **{
+            key: max(1, getattr(generate, key) // workers)
+            for key in ("requests_per_minute", "tokens_per_minute")
+            if getattr(generate, key)
+        },
+    )
+
+
+def _write_in_rounds(shards: Sequence[Shard], teacher: Teacher, check: Check, digest: str) -> Traffic:
+    """Write shards whose answers come in batches: what all of them lack is fetched together, round by round."""
+    waiting = list(shards)
+    while waiting:
+        postponed: list[Shard] = []
+        for shard in waiting:
+            try:
+                write_shard(shard, teacher, check, digest)
+            except AnswersPendingError:
+                postponed.append(shard)
+        if postponed:
+            print(f"{len(shards) - len(postponed)} of {len(shards)} shards written", file=sys.stderr, flush=True)
+            teacher.fetch()
+        waiting = postponed
+    return teacher.traffic()
 
 
 _process: dict[str, Any] = {}
@@ -231,7 +270,10 @@ def merge(folder: Path, shards: Sequence[Shard], settings: Mapping[str, Any]) ->
         "counts": dict(sum((Counter(found["counts"]) for found in complete.values()), Counter())),
         "languages": dict(sum((Counter(found["languages"]) for found in complete.values()), Counter())),
         "yields": nest_yields(yields),
-        "usage": {key: sum(found["usage"][key] for found in complete.values()) for key in Usage.__dataclass_fields__},
+        **{
+            kind: {key: sum(found[kind][key] for found in complete.values()) for key in Usage.__dataclass_fields__}
+            for kind in ("usage", "judge_usage")
+        },
     }
     write_manifest(folder, complete, **whole)
     return whole

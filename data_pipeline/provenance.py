@@ -14,17 +14,37 @@ from fcdist.errors import GenerationError
 from fcdist.schema.shards import write_json
 
 SETTINGS = "generation.json"
-HOW_NOT_WHAT = {"out_dir", "num_workers", "base_url", "api_key_env", "max_concurrency", "max_retries", "timeout_s"}
-"""Settings of `generate` that change where and how fast, not what is written."""
-LLM_ONLY = {"llm", "temperature"}
+HOW_NOT_WHAT = {
+    "out_dir",
+    "num_workers",
+    "base_url",
+    "api_key_env",
+    "max_concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_retries",
+    "timeout_s",
+    "prices",
+    "budget",
+    "batch_api",
+    "batch_poll_s",
+}
+"""Settings of `generate`, and of its parts, that change where, how fast and at what price, not what is written."""
+LLM_ONLY = {"llm", "llm_mode", "temperature", "max_tokens", "judge"}
 
 
 def generation_settings(config: Config) -> dict[str, Any]:
     """Everything the bytes of the shards depend on, by full key."""
     skip = HOW_NOT_WHAT if config.generate.teacher == "openai" else HOW_NOT_WHAT | LLM_ONLY
-    chosen = {f"generate.{key}": value for key, value in to_mapping(config.generate).items() if key not in skip}
+    chosen = {f"generate.{key}": value for key, value in _without(to_mapping(config.generate), skip).items()}
     files = {"catalogue_sha256": catalogue_digest(config.generate.catalogue)} if config.generate.catalogue else {}
     return {**chosen, **files, "seed": config.seed, "fcdist": __version__}
+
+
+def _without(settings: Mapping[str, Any], skip: set[str]) -> dict[str, Any]:
+    return {
+        key: _without(value, skip) if key == "judge" else value for key, value in settings.items() if key not in skip
+    }
 
 
 def config_hash(settings: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ shard-00000.facts.json       written last: a shard counts as finished when this 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +96,16 @@ def write_shard(
     shard.facts_path.unlink(missing_ok=True)  # a shard that is being rewritten is not finished
     yields: Counter[tuple[str, str, str]] = Counter()
     languages: Counter[str] = Counter()
-    usage = Usage()
+    usage, judge_usage = Usage(), Usage()
     rejected: list[Draft] = []
     with ShardWriter(shard.rejected_path) as refused, ShardWriter(shard.path) as kept:
         for draft in _settle(shard, teacher, check, rejected, advance):
-            usage += draft.usage
+            usage, judge_usage = usage + draft.usage, judge_usage + draft.judge_usage
             yields[teacher.name, draft.conversation.category, "kept"] += 1
             languages[draft.conversation.language] += 1
             kept.write(draft.conversation)
         for draft in sorted(rejected, key=lambda d: (d.task.index, d.task.attempt)):
-            usage += draft.usage
+            usage, judge_usage = usage + draft.usage, judge_usage + draft.judge_usage
             yields[teacher.name, draft.conversation.category, str(draft.reason)] += 1
             refused.write(draft.conversation, reason=draft.reason, attempt=draft.task.attempt)
         num_kept = sum(kept.counts.values())
@@ -125,6 +125,7 @@ def write_shard(
         "languages": dict(languages),
         "yields": nest_yields(yields),
         "usage": asdict(usage),
+        "judge_usage": asdict(judge_usage),
         "sha256": file_sha256(shard.path),
         "rejected_sha256": file_sha256(shard.rejected_path),
     }
@@ -139,18 +140,15 @@ def _settle(
     kept: dict[int, Draft] = {}
     tasks: Sequence[Task] = [Task(index) for index in range(shard.first, shard.first + shard.size)]
     for attempt in range(MAX_ATTEMPTS):
-        again: list[Task] = []
-        for draft in teacher.drafts(tasks):
-            reason = draft.reason or check(draft.conversation)
-            if reason is None:
-                kept[draft.task.index] = draft
-            else:
-                rejected.append(Draft(draft.task, draft.conversation, reason, draft.usage))
-                if attempt + 1 < MAX_ATTEMPTS:
-                    again.append(Task(draft.task.index, attempt + 1))
-                    continue
+        drafts = [replace(draft, reason=draft.reason or check(draft.conversation)) for draft in teacher.drafts(tasks)]
+        reviewed = teacher.review([draft for draft in drafts if draft.reason is None])
+        kept |= {draft.task.index: draft for draft in reviewed if draft.reason is None}
+        refused = [draft for draft in (*drafts, *reviewed) if draft.reason is not None]
+        rejected += refused
+        again = sorted(draft.task.index for draft in refused) if attempt + 1 < MAX_ATTEMPTS else []
+        for _ in range(len(tasks) - len(again)):
             advance()
-        tasks = again
+        tasks = [Task(index, attempt + 1) for index in again]
         if not tasks:
             break
     for index in sorted(kept):

@@ -42,11 +42,17 @@ def print_summary(console: Console, folder: Path, facts: Mapping[str, Any], traf
         console.print(
             f"[bold]{facts['missing']:,} conversations are missing[/]: every attempt was refused; see *.rejected.jsonl"
         )
-    if facts["usage"]["answers"]:
-        usage = facts["usage"]
+    for kind, model in (("usage", "language model"), ("judge_usage", "judge")):
+        if (usage := facts[kind])["answers"]:
+            console.print(
+                f"{model}: {usage['answers']:,} answers, {usage['prompt_tokens']:,} prompt "
+                f"({usage['cached_tokens']:,} cached) and {usage['completion_tokens']:,} completion tokens"
+                + (f", cost {usage['cost']:,.4f}" if usage["cost"] else "")
+            )
+    if traffic.requests or traffic.cached:
+        billed = traffic.billed
         console.print(
-            f"language model: {usage['answers']:,} answers, {usage['prompt_tokens']:,} prompt and "
-            f"{usage['completion_tokens']:,} completion tokens; this run: {traffic.requests:,} requests "
-            f"({traffic.retries:,} retries), {traffic.cached:,} answers from the cache, billed "
-            f"{traffic.billed.prompt_tokens:,} + {traffic.billed.completion_tokens:,} tokens"
+            f"this run: {traffic.requests:,} requests ({traffic.retries:,} retries, {traffic.lost:,} lost), "
+            f"{traffic.cached:,} answers from the cache, billed {billed.prompt_tokens:,} + "
+            f"{billed.completion_tokens:,} tokens" + (f", cost {billed.cost:,.4f}" if billed.cost else "")
         )

@@ -30,6 +30,8 @@ class Draft:
     """Set when the teacher itself refuses its draft; a counter key, so no free text."""
     usage: "Usage" = field(default_factory=lambda: Usage())
     """Tokens behind this draft; a request that serves several drafts is counted with the first of them."""
+    judge_usage: "Usage" = field(default_factory=lambda: Usage())
+    """Tokens of the judge, counted likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,23 @@ class Usage:
     answers: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of `prompt_tokens` that the server still had from an earlier request."""
+    cost: float = 0.0
+    """Money, at the prices when the answer was bought."""
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             self.answers + other.answers,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cost + other.cost,
         )
 
 
@@ -59,6 +72,8 @@ class Traffic:
     """Answers taken from the disk cache."""
     billed: Usage = field(default_factory=Usage)
     """Tokens of the answers that came over the wire."""
+    lost: int = 0
+    """Requests that the server may have billed although their answer, or its usage, never arrived."""
 
     def __add__(self, other: "Traffic") -> "Traffic":
         return Traffic(
@@ -66,7 +81,12 @@ class Traffic:
             self.retries + other.retries,
             self.cached + other.cached,
             self.billed + other.billed,
+            self.lost + other.lost,
         )
+
+
+class AnswersPendingError(Exception):
+    """Answers that were asked for are not there yet; `Teacher.fetch` gets them."""
 
 
 class Planner(Protocol):
@@ -83,6 +103,12 @@ class Teacher(Protocol):
 
     def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
         """One draft per task, in the order of `tasks`; the same tasks give the same drafts in every process."""
+
+    def review(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """A second look at drafts that passed the gates: the same drafts, some of them refused with a reason now."""
+
+    def fetch(self) -> None:
+        """Get the answers for which `drafts` or `review` raised AnswersPendingError; may take hours."""
 
     def traffic(self) -> Traffic:
         """Everything asked of a server so far; zeros for a teacher that asks none."""
@@ -103,6 +129,13 @@ class PlannedTeacher:
         """Yield the planner's conversation of each task."""
         for task in tasks:
             yield Draft(task, self._planner.conversation(task.index, task.attempt))
+
+    def review(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """The gates have the last word."""
+        return drafts
+
+    def fetch(self) -> None:
+        """Nothing is ever pending."""
 
     def traffic(self) -> Traffic:
         """Nothing is asked of any server."""
@@ -131,6 +164,6 @@ def build_teacher(config: Config, run_dir: Path) -> Teacher:
     if config.generate.teacher == "programmatic":
         return PlannedTeacher(planner)
     # Imported only here: the default path must not need the openai package.
-    from data_pipeline.openai_teacher import OpenAITeacher
+    from data_pipeline.llm.teacher import OpenAITeacher
 
     return OpenAITeacher(planner, config.generate, run_dir / "llm_cache")

@@ -46,6 +46,61 @@ class ProtocolConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PriceConfig:
+    """What a language model costs: money per million tokens, in any one currency."""
+
+    input: float = 0.0
+    cached_input: float | None = None
+    """Of prompt tokens that the server still had; empty: as `input`."""
+    output: float = 0.0
+    batch_factor: float = 0.5
+    """Share of these prices that the Batch API charges."""
+
+    def __post_init__(self) -> None:
+        for key in ("input", "output", "batch_factor"):
+            require(getattr(self, key) >= 0, f"prices: {key}={getattr(self, key)} must not be negative")
+        require((self.cached_input or 0) >= 0, f"prices: cached_input={self.cached_input} must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetConfig:
+    """What the language models of a run folder may cost altogether, reruns and the judge included; 0: no limit."""
+
+    money: float = 0.0
+    tokens: int = 0
+    """Prompt and completion tokens together."""
+
+    def __post_init__(self) -> None:
+        for key in ("money", "tokens"):
+            require(getattr(self, key) >= 0, f"generate.budget.{key}={getattr(self, key)} must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeConfig:
+    """A language model that looks at what passed the gates and says keep or drop."""
+
+    llm: str = ""
+    """Model name; empty: no judge."""
+    votes: int = 1
+    """Opinions on each conversation, an odd number; the majority decides. More than one needs a temperature."""
+    temperature: float = 0.0
+    max_tokens: int = 4096
+    base_url: str = ""
+    """Empty: generate.base_url."""
+    api_key_env: str = ""
+    """Empty: generate.api_key_env."""
+    prices: PriceConfig = field(default_factory=PriceConfig)
+
+    def __post_init__(self) -> None:
+        require(self.votes > 0 and self.votes % 2 == 1, f"generate.judge.votes={self.votes} must be an odd number")
+        require(
+            self.votes == 1 or self.temperature > 0,
+            f"generate.judge.votes={self.votes}: with generate.judge.temperature=0 all votes would be one; raise it",
+        )
+        require(self.max_tokens > 0, f"generate.judge.max_tokens={self.max_tokens} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateConfig:
     """The synthetic-data generator (function-call rows)."""
 
@@ -64,17 +119,22 @@ class GenerateConfig:
     """Share of each language."""
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "single": 0.24,
-            "negative": 0.20,
-            "slot_filling": 0.13,
-            "multi_turn": 0.10,
+            "single": 0.20,
+            "negative": 0.18,
+            "slot_filling": 0.12,
             "nested": 0.09,
             "date": 0.09,
             "parallel": 0.08,
-            "follow_up": 0.07,
+            "chain": 0.08,
+            "follow_up": 0.08,
+            "correction": 0.04,
+            "recovery": 0.04,
         }
     )
     """Share of each category; met exactly (largest remainder)."""
+    contrast: float = 0.1
+    """Share of the negatives, and of the slot-filling conversations, that have a partner with the same words in which
+    the tool is offered, or the value given; fewer where the tool sets leave no room."""
     thoughts: bool = True
     """Write a short thought before each call and each decision not to call."""
     held_out_domains: tuple[str, ...] = ()
@@ -86,10 +146,26 @@ class GenerateConfig:
     api_key_env: str = "OPENAI_API_KEY"
     llm: str = ""
     """`openai` teacher: model name."""
+    llm_mode: Literal["paraphrase", "free"] = "paraphrase"
+    """`paraphrase`: new words for planned conversations; `free`: whole dialogues around planned calls and results."""
+    temperature: float = 0.8
+    max_tokens: int = 8192
+    """Of one answer; what a request may cost is reckoned with it."""
     max_concurrency: int = 16
+    """Requests in flight at most, over all local processes."""
+    requests_per_minute: int = 0
+    """0: no limit; like `tokens_per_minute` over all local processes."""
+    tokens_per_minute: int = 0
+    """Prompt and completion tokens."""
     max_retries: int = 6
     timeout_s: float = 120.0
-    temperature: float = 0.8
+    prices: PriceConfig = field(default_factory=PriceConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    batch_api: bool = False
+    """Ask through the server's Batch API: half the price, an answer within a day, resumable."""
+    batch_poll_s: float = 30.0
+    """Pause between two looks at a batch."""
 
     def __post_init__(self) -> None:
         for key in (
@@ -98,10 +174,14 @@ class GenerateConfig:
             "conversations_per_tool_set",
             "num_workers",
             "max_concurrency",
+            "max_tokens",
             "timeout_s",
+            "batch_poll_s",
         ):
             require(getattr(self, key) > 0, f"generate.{key}={getattr(self, key)} must be positive")
-        require(self.max_retries >= 0, f"generate.max_retries={self.max_retries} must not be negative")
+        for key in ("max_retries", "requests_per_minute", "tokens_per_minute"):
+            require(getattr(self, key) >= 0, f"generate.{key}={getattr(self, key)} must not be negative")
+        self._check_prices()
         given = self.catalogue or ()
         entries = (given,) if isinstance(given, str) else tuple(given)
         require(
@@ -109,11 +189,23 @@ class GenerateConfig:
             f"generate.catalogue must be one text or a list of texts, got {self.catalogue!r}",
         )
         object.__setattr__(self, "catalogue", entries)
+        require(0 <= self.contrast <= 1, f"generate.contrast={self.contrast} must be between 0 and 1")
         for key in ("languages", "shares"):
             shares = getattr(self, key)
             require(
                 bool(shares) and min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) < 1e-6,
                 f"generate.{key} must be non-negative and add up to 1, got {shares}",
+            )
+
+    def _check_prices(self) -> None:
+        """A budget in money without prices would never be used up."""
+        if self.budget.money:
+            unpriced = "generate.prices" if not self.prices.input + self.prices.output else ""
+            if self.judge.llm and not self.judge.prices.input + self.judge.prices.output:
+                unpriced = unpriced or "generate.judge.prices"
+            require(
+                not unpriced,
+                f"generate.budget.money={self.budget.money:g} needs {unpriced} (input and output, per million tokens)",
             )
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -91,13 +92,16 @@ def test_table_reports_missing_and_cost(tmp_path, capsys):
         "rejected": 3,
         "missing": 7,
         "languages": {"en": 600, "zh": 600},
-        "usage": {"answers": 4, "prompt_tokens": 5000, "completion_tokens": 70},
+        "usage": asdict(Usage(4, 5000, 70, 1000, 0.25)),
+        "judge_usage": asdict(Usage(2, 600, 40)),
         "yields": {"openai": {"single": {"kept": 1200, "llm_refused": 3}}},
     }
-    print_summary(Console(width=120), tmp_path, facts, Traffic(6, 2, 1, Usage(3, 4000, 60)))
+    print_summary(Console(width=120), tmp_path, facts, Traffic(6, 2, 1, Usage(3, 4000, 60), 5))
     out = " ".join(capsys.readouterr().out.split())
     for part in ("1,200", "llm_refused 3", "7 conversations are missing", "4 answers, 5,000 prompt", "6 requests"):
         assert part in out
+    assert "(1,000 cached) and 70 completion tokens, cost 0.2500" in out and "judge: 2 answers, 600 prompt" in out
+    assert "(2 retries, 5 lost)" in out
     assert "billed 4,000 + 60 tokens" in out
 
 

@@ -5,60 +5,27 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from pipeline_fakes import FakePlanner, LlmServer, fake_check, serving
+from llm_helpers import TASKS, pipeline, reasons, run, shard_bytes, teacher
+from llm_server import KEY, LlmServer, serving
+from pipeline_fakes import FakePlanner
 
-from data_pipeline.generate import generate
-from data_pipeline.llm_client import LlmClient, LlmSettings, Request, _retry_after
-from data_pipeline.locks import Words, broken_lock, kept_strings, plan_values
-from data_pipeline.openai_teacher import OpenAITeacher, group_by_tools
-from data_pipeline.repair import read_items
+from data_pipeline.llm.client import LlmClient
+from data_pipeline.llm.grouping import group_by_tools
+from data_pipeline.llm.ledger import Ledger
+from data_pipeline.llm.prompts import ANSWER_SCHEMA
+from data_pipeline.llm.repair import read_list
+from data_pipeline.llm.wire import LlmSettings, Request, retry_after
 from data_pipeline.teachers import Task, Usage
-from fcdist.config.types import Config, GenerateConfig
+from fcdist.config.types import BudgetConfig
 from fcdist.errors import GenerationError
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.shards import read_shard, shard_paths
 
-TASKS = [Task(i) for i in range(12)]
-KEY = "sk-test"
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch):
-    monkeypatch.setenv("WORDS_KEY", KEY)
-
-
-def settings(url, **changes):
-    defaults = {
-        "teacher": "openai",
-        "base_url": url,
-        "api_key_env": "WORDS_KEY",
-        "llm": "words-1",
-        "num_conversations": 12,
-        "shard_size": 6,
-        "conversations_per_tool_set": 4,
-        "max_concurrency": 3,
-        "max_retries": 2,
-    }
-    return GenerateConfig(**defaults | changes)
-
-
-def teacher(url, folder, **changes):
-    return OpenAITeacher(FakePlanner(0), settings(url, **changes), Path(folder, "cache"), backoff_s=0.001)
-
-
-def run(server, folder, tasks=TASKS, **changes):
-    """Drafts of `tasks`, and the teacher."""
-    with serving(server) as url:
-        asked = teacher(url, folder, **changes)
-        return list(asked.drafts(tasks)), asked
-
-
-def reasons(drafts):
-    return Counter(draft.reason for draft in drafts)
+pytestmark = pytest.mark.usefixtures("words_key")
 
 
 def test_words_change_and_ground_truth_stays(tmp_path):
@@ -83,7 +50,7 @@ def test_usage_is_what_the_server_counted_and_a_rerun_is_free(tmp_path):
     server = LlmServer()
     drafts, asked = run(server, tmp_path)
     usage = sum((d.usage for d in drafts), Usage())
-    assert usage == Usage(3, server.prompt_tokens, server.completion_tokens)
+    assert usage == server.usage()
     assert asked.traffic().billed == usage and asked.traffic().requests == 3
     again = teacher("http://127.0.0.1:9/v1", tmp_path)  # nothing listens there
     assert list(again.drafts(TASKS)) == drafts
@@ -105,7 +72,7 @@ def test_cache_is_keyed_by_everything_that_shapes_the_answer(tmp_path):
 def test_key_is_written_nowhere(tmp_path):
     run(LlmServer(), tmp_path)
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert len(files) == 3 and not any(KEY in p.read_text() for p in files)
+    assert len(files) == 4 and not any(KEY.encode() in p.read_bytes() for p in files)
 
 
 def test_requests_in_flight_are_bounded(tmp_path):
@@ -123,7 +90,7 @@ def test_passing_trouble_is_retried_and_nothing_is_lost_or_asked_twice(tmp_path,
     assert len(server.requests) == 5 and len(server.answered) == 3
     assert len({json.dumps(task) for task in server.answered}) == 3
     assert (asked.traffic().requests, asked.traffic().retries) == (5, 2)
-    assert asked.traffic().billed == Usage(3, server.prompt_tokens, server.completion_tokens)
+    assert asked.traffic().billed == server.usage()
     if trouble == "429":
         assert time.monotonic() - started > 0.4  # twice the 0.2 s of retry-after
 
@@ -218,31 +185,15 @@ def test_truncated_answer_keeps_its_complete_items(tmp_path):
     assert set(found) == {None, "llm_missing_item"} and found[None] >= 6 and found.total() == 12
 
 
-def pipeline(server, folder, **changes):
-    with serving(server) as url:
-        cfg = Config(seed=0, generate=settings(url, **changes))
-        return generate(cfg, folder, make_llm_teacher, fake_check), cfg
-
-
-def make_llm_teacher(config, run_dir):
-    return OpenAITeacher(FakePlanner(config.seed), config.generate, run_dir / "llm_cache", backoff_s=0.001)
-
-
-def shard_bytes(folder):
-    return {p.name: p.read_bytes() for p in Path(folder, "shards", "function_call").iterdir()}
-
-
 def test_refused_items_are_tried_again_and_quotas_are_met(tmp_path):
     server = LlmServer(script=["fewer", "value", "malformed"])
-    facts, _ = pipeline(server, tmp_path)
+    facts = pipeline(server, tmp_path)
     assert (facts["kept"], facts["missing"]) == (12, 0) and facts["counts"] == {"single": 6, "negative": 6}
     outcomes = Counter()
     for categories in facts["yields"]["openai"].values():
         outcomes += Counter({k: v for k, v in categories.items() if k.startswith("llm_")})
     assert {"llm_missing_item", "llm_value_changed", "llm_unreadable"} == set(outcomes)
-    assert facts["usage"]["prompt_tokens"] == server.prompt_tokens
-    assert facts["usage"]["completion_tokens"] == server.completion_tokens
-    assert facts["usage"]["answers"] == len(server.answered)
+    assert facts["usage"] == asdict(server.usage())
     shards = shard_paths(tmp_path / "shards" / "function_call")
     assert [c.id for path in shards for c in read_shard(path)] == [f"c{i}" for i in range(12)]
 
@@ -262,7 +213,7 @@ def test_restart_after_failure_pays_only_for_what_is_missing(tmp_path):
     server = LlmServer(script=["good", "good", "401"])
     with pytest.raises(GenerationError):
         pipeline(server, tmp_path, max_concurrency=1)
-    facts, _ = pipeline(server, tmp_path, max_concurrency=1)
+    facts = pipeline(server, tmp_path, max_concurrency=1)
     texts = [json.dumps(task, sort_keys=True) for task in server.answered]
     assert facts["kept"] == 12 and len(texts) == len(set(texts)) == facts["usage"]["answers"]
 
@@ -272,7 +223,9 @@ def test_equal_requests_are_sent_once(tmp_path):
     task = {"functions": [], "conversations": []}
     request = Request(({"role": "system", "content": "x"}, {"role": "user", "content": json.dumps(task)}), {}, "v")
     with serving(server) as url:
-        client = LlmClient(LlmSettings(url, "WORDS_KEY", "words-1", 0.5), tmp_path)
+        client = LlmClient(
+            LlmSettings(url, "WORDS_KEY", "words-1", 0.5), tmp_path, Ledger(tmp_path / "c", BudgetConfig())
+        )
         first, second = client.complete_all([request, request])
     assert first == second and len(server.requests) == 1
 
@@ -288,13 +241,13 @@ def test_grouping_keeps_order_size_and_tool_set():
     ("headers", "seconds"),
     [({"retry-after": "3"}, 3), ({"retry-after-ms": "250"}, 0.25), ({"retry-after": "soon"}, 0), ({}, 0)],
 )
-def test_retry_after(headers, seconds):
-    assert _retry_after(headers) == seconds
+def testretry_after(headers, seconds):
+    assert retry_after(headers) == seconds
 
 
 def test_retry_after_date_in_the_past_is_no_wait_and_waits_are_bounded():
-    assert _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert _retry_after({"retry-after": "86400"}) == 600
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert retry_after({"retry-after": "86400"}) == 600
 
 
 @pytest.mark.parametrize(
@@ -312,63 +265,7 @@ def test_retry_after_date_in_the_past_is_no_wait_and_waits_are_bounded():
     ],
 )
 def test_replies_are_repaired(reply, ids):
-    assert [item["id"] for item in read_items(reply)] == ids
-
-
-def test_values_numbers_dates_and_api_names_are_locked():
-    plan = FakePlanner(0).conversation(0)
-    values, words = plan_values(plan), Words.of(plan)
-    call = json.loads(plan.messages[1].tool_calls[0].arguments)
-    text = f"Meet me in {call['city']} next Friday at 18:30 for {call['nights']} nights, ref AB-12."
-    assert kept_strings(text, values, words, "user") == [
-        call["city"],
-        "next Friday",
-        "18:30",
-        str(call["nights"]),
-        "AB-12",
-    ]
-    assert plan.tools[0].name in kept_strings(plan.messages[1].thought, values, words, "thought")
-
-
-def test_words_that_the_planner_notes_are_locked():
-    plan = replace(
-        FakePlanner(0).conversation(0), metadata={"calls": [{"name": "f", "spans": {"unit": "cheap as chips"}}]}
-    )
-    text = "Two rooms, cheap as chips, please."
-    assert kept_strings(text, plan_values(plan), Words.of(plan), "user") == ["Two", "cheap as chips"]
-
-
-def test_results_do_not_bind_the_user_and_repeated_digits_all_count():
-    plan = FakePlanner(0).conversation(0)
-    price = json.loads(plan.messages[2].content)["price"]
-    values, words = plan_values(plan), Words.of(plan)
-    assert str(price) in values["answer"] and str(price) not in values["user"]
-    assert kept_strings("3, 12, 7, 2", values, words, "user") == ["3", "12", "7", "2"]
-    assert broken_lock("3, 12, 7, 2", "They are 3, 12, 7.", ["3", "12", "7", "2"]) == "llm_value_changed"
-
-
-def test_chinese_dates_and_counts_are_locked():
-    words = Words(frozenset(), frozenset())
-    assert kept_strings("下周五去杭州住三晚，两个人，大后天提醒我", {"user": ["杭州"]}, words, "user") == [
-        "下周五",
-        "杭州",
-        "三晚",
-        "两个",
-        "大后天",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("new", "reason"),
-    [
-        ("Fly me to Oslo from Rome.", "llm_values_reordered"),
-        ("From Rome to Lima, please.", "llm_value_changed"),
-        ("From Rome to Oslo at 9.", "llm_new_number"),
-        ("Rome, then Oslo: book it.", None),
-    ],
-)
-def test_broken_locks(new, reason):
-    assert broken_lock("I fly from Rome to Oslo.", new, ["Rome", "Oslo"]) == reason
+    assert [item["id"] for item in read_list(reply, ANSWER_SCHEMA)] == ids
 
 
 def test_programmatic_path_does_not_import_openai():

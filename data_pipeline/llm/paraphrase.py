@@ -5,18 +5,15 @@ answers, with the values locked. Here its reply is held against the locks; the g
 A draft that could not be rewritten is refused with a reason, never replaced by the planner's own words.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from data_pipeline.llm_client import Completion, LlmClient, LlmSettings, Request
-from data_pipeline.locks import Words, broken_lock, kept_strings, plan_values
-from data_pipeline.prompts import ANSWER_SCHEMA, VERSION, paraphrase_messages
-from data_pipeline.repair import read_items
-from data_pipeline.teachers import Draft, Planner, Task, Traffic, Usage
-from fcdist.config.types import GenerateConfig
+from data_pipeline.llm.locks import Words, broken_lock, kept_strings, plan_values
+from data_pipeline.llm.prompts import ANSWER_SCHEMA, VERSION, paraphrase_messages
+from data_pipeline.llm.repair import read_list
+from data_pipeline.llm.wire import Completion, Request
+from data_pipeline.teachers import Task
 from fcdist.schema.conversation import Conversation
 
 MAX_GROWTH = (4, 400)
@@ -33,71 +30,23 @@ class _Text:
     original: str
 
 
-class OpenAITeacher:
-    """Rewrites planned conversations with a language model, `conversations_per_tool_set` of one tool set a request."""
+class Paraphrase:
+    """Rewrites user turns, thoughts and answers of planned conversations."""
 
-    name = "openai"
+    version = VERSION
 
-    def __init__(self, planner: Planner, config: GenerateConfig, cache_dir: Path, backoff_s: float = 1.0) -> None:
-        """Raises GenerationError: no model named, or no key in the environment."""
-        self._planner = planner
-        self._llm = config.llm
-        self._per_request = config.conversations_per_tool_set
-        settings = LlmSettings(
-            base_url=config.base_url,
-            api_key_env=config.api_key_env,
-            model=config.llm,
-            temperature=config.temperature,
-            max_concurrency=config.max_concurrency,
-            max_retries=config.max_retries,
-            timeout_s=config.timeout_s,
-            backoff_s=backoff_s,
-        )
-        self._client = LlmClient(settings, cache_dir)
-
-    def traffic(self) -> Traffic:
-        """What the server was asked so far."""
-        return self._client.traffic()
-
-    def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
-        """Yield one draft per task, in order; all requests of `tasks` run side by side."""
-        plans = [self._planner.conversation(task.index, task.attempt) for task in tasks]
-        groups = group_by_tools(plans, self._per_request)
-        requests = [self._request([plans[i] for i in group], tasks[group[0]].attempt) for group in groups]
-        answers = self._client.complete_all(requests)
-        drafts: dict[int, Draft] = {}
-        counted: set[int] = set()  # equal requests share one answer object
-        for group, answer in zip(groups, answers, strict=True):
-            rewritten = read_rewrites([plans[i] for i in group], answer)
-            for position, (i, (conversation, reason)) in enumerate(zip(group, rewritten, strict=True)):
-                usage = answer.usage if position == 0 and id(answer) not in counted else Usage()
-                drafts[i] = Draft(tasks[i], self._sign(conversation), reason, usage)
-            counted.add(id(answer))
-        yield from (drafts[i] for i in range(len(tasks)))
-
-    def _request(self, plans: Sequence[Conversation], attempt: int) -> Request:
+    def request(self, tasks: Sequence[Task], plans: Sequence[Conversation]) -> Request:
+        """Ask for new words of plans that share a tool set and language."""
         tools = [tool.to_wire() for tool in plans[0].tools]
         items = [describe_plan(i, plan) for i, plan in enumerate(plans)]
         messages = paraphrase_messages(plans[0].language, tools, items)
-        return Request(messages, ANSWER_SCHEMA, VERSION, sample=attempt)
+        return Request(messages, ANSWER_SCHEMA, VERSION, sample=tasks[0].attempt)
 
-    def _sign(self, conversation: Conversation) -> Conversation:
-        metadata = {**(conversation.metadata or {}), "llm": self._llm, "prompt": VERSION}
-        return replace(conversation, source=self.name, metadata=metadata)
-
-
-def group_by_tools(plans: Sequence[Conversation], size: int) -> list[list[int]]:
-    """Positions in `plans`, grouped: one tool set and language in a group, at most `size`, in order."""
-    groups: list[list[int]] = []
-    open_group: dict[str, list[int]] = {}
-    for i, plan in enumerate(plans):
-        key = json.dumps([plan.language, [tool.to_wire() for tool in plan.tools]], ensure_ascii=False)
-        group = open_group.get(key)
-        if group is None or len(group) >= max(size, 1):
-            group = open_group[key] = []
-            groups.append(group)
-        group.append(i)
-    return groups
+    def read(
+        self, tasks: Sequence[Task], plans: Sequence[Conversation], answer: Completion
+    ) -> list[tuple[Conversation, str | None]]:
+        """See `read_rewrites`."""
+        return read_rewrites(plans, answer)
 
 
 def describe_plan(number: int, plan: Conversation) -> dict[str, Any]:
@@ -146,7 +95,7 @@ def read_rewrites(plans: Sequence[Conversation], answer: Completion) -> list[tup
     if answer.refused:
         return [(plan, "llm_refused") for plan in plans]
     items: dict[int, list[Mapping[str, Any]]] = {}
-    for item in read_items(answer.text):
+    for item in read_list(answer.text, ANSWER_SCHEMA):
         items.setdefault(item["id"], []).append(item)
     if not items:
         return [(plan, "llm_unreadable") for plan in plans]
