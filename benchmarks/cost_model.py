@@ -23,9 +23,10 @@ import torch
 from benchmarks.flops import attended_pairs
 from benchmarks.settings import add_model_arguments, load_renderer, peer_config
 from fcdist.config.types import BatchConfig, Config
+from fcdist.data.balance import GlobalBatch, idle_share
 from fcdist.data.batch import Batch
 from fcdist.data.collating import collate
-from fcdist.data.planning import GlobalBatch, idle_share, plan_epoch
+from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, build_store
 from fcdist.train import build_module
 from fcdist.training.engine import Engine, build_engine

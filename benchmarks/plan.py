@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fcdist.config.types import BatchConfig
-from fcdist.data.planning import idle_share, plan_epoch
+from fcdist.data.balance import idle_share
+from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, open_store
 
 RANKS = (8, 64, 1024)

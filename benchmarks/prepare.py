@@ -26,13 +26,14 @@ from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig,
 from fcdist.data import building
 from fcdist.data.formats import read_source
 from fcdist.data.store import build_store
+from fcdist.data.store_writing import StoreFiles
 from fcdist.protocols.rendering import wire_tools
 
 STAGES = {
     "fingerprint": (building, "store_fingerprint"),
     "render": (building.TokenizeBlock, "_render"),
     "render and tokenise": (building.TokenizeBlock, "__call__"),
-    "write": (building._StoreFiles, "write"),
+    "write": (StoreFiles, "write"),
     "sort": (building, "sort_prefixes"),
     "groups": (building, "prefix_groups"),
     "hash and reopen": (building, "file_sha256"),

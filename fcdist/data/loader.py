@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fcdist.config.types import BatchConfig, Config
+from fcdist.data.balance import GlobalBatch, divide
 from fcdist.data.batch import StepBatches
 from fcdist.data.collating import collate
-from fcdist.data.planning import GlobalBatch, divide, plan_epoch
+from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
 from fcdist.errors import CheckpointError, DataError
 

@@ -1,11 +1,9 @@
-"""Which examples share a pack, which packs share a step, and who computes what. Pure integers, no torch.
+"""Which examples share a pack and which packs share a step. Pure integers, no torch.
 
 Everything here is a function of (index, batch settings, seed, epoch), so every rank computes the same plan and
-nothing is broadcast. Global batches do not depend on the world size; only `divide` knows about ranks.
+nothing is broadcast. Global batches do not depend on the world size; only `fcdist.data.balance` knows about ranks.
 """
 
-import heapq
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +12,8 @@ import numpy as np
 
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import BatchConfig
+from fcdist.data.balance import GlobalBatch
+from fcdist.data.bin_packing import level_packs, plan_packs
 from fcdist.data.prefixes import CommonPrefixes, shared_depths
 from fcdist.errors import DataError
 
@@ -55,21 +55,6 @@ class StoreIndex(Protocol):
     @property
     def common(self) -> np.ndarray:
         """[N] tokens shared with the example one place before."""
-
-
-@dataclass(frozen=True, slots=True)
-class GlobalBatch:
-    """The packs of one optimizer step, for any world size."""
-
-    packs: tuple[tuple[int, ...], ...]
-    """[batch.global_batch_size] rows of the store; the last global batch of an epoch is filled up with empty packs."""
-    costs: tuple[int, ...]
-    """[batch.global_batch_size] work of each pack, in half attended pairs; see `batch.token_cost`."""
-    num_targets: int
-    num_tokens: int
-    """Tokens of the examples."""
-    num_unique_tokens: int
-    """Tokens of the packs, in which shared stretches count once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +116,6 @@ class _Items:
     """[I] unique tokens."""
     costs: np.ndarray
     """[I] work."""
-
-
-def plan_packs(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Group examples into packs of at most `capacity` tokens, best fit, longest first: as few packs as can be had.
-
-    Args:
-        lengths: [N] tokens of each example, from 1 to `capacity`.
-        capacity: tokens of a pack.
-
-    Source: Ding et al. 2024, arXiv:2404.10830 (best-fit packing, without its document splitting).
-    """
-    packs: list[list[int]] = []
-    by_free: list[list[int]] = [[] for _ in range(capacity + 1)]  # open packs by free tokens
-    occupied = 0  # bit f: some open pack has f tokens free
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        length = lengths[i]
-        if fitting := occupied >> length:
-            free = length + (fitting & -fitting).bit_length() - 1
-            pack = by_free[free].pop()
-            if not by_free[free]:
-                occupied ^= 1 << free
-        else:
-            free, pack = capacity, len(packs)
-            packs.append([])
-        packs[pack].append(i)
-        if free > length:
-            by_free[free - length].append(pack)
-            occupied |= 1 << (free - length)
-    return packs
 
 
 def plan_epoch(
@@ -373,9 +329,11 @@ def _fill_windows(
             until = max(done + (not len(left)), int(np.searchsorted(ends, budget, side="right")))
         chosen = np.concatenate([left, items.order[done:until]])
         done = until
-        packs, unplaced = _level(items, chosen, max(1, num_packs), batch, random)
-        weighed, removed = _weigh_packs(index, items, packs, spread, batch)
-        left = np.array(unplaced + removed, dtype=np.int64)
+        chosen = _largest_first(items, chosen, random)
+        tokens, costs, groups = (column[chosen].tolist() for column in (items.tokens, items.costs, items.groups))
+        packs, unplaced = level_packs(tokens, costs, groups, max(1, num_packs), batch.seq_len)
+        weighed, removed = _weigh_packs(index, items, [chosen[pack].tolist() for pack in packs], spread, batch)
+        left = np.concatenate([chosen[unplaced], np.array(removed, dtype=np.int64)])
         made += len(weighed)
         if done == num_items and made >= planned and len(left):
             planned = made + min(len(left), size)
@@ -390,57 +348,11 @@ def _reachable_fill(items: _Items, seq_len: int) -> int:
     return min(MAX_FILL, -(-int(sample.sum()) * 1000 // (len(packs) * seq_len)))
 
 
-def _level(
-    items: _Items, chosen: np.ndarray, num_packs: int, batch: BatchConfig, random: np.random.Generator
-) -> tuple[list[list[int]], list[int]]:
-    """Give items to packs so that all cost alike and none exceeds `seq_len`: largest first, to the cheapest pack.
-
-    Chunks of one group go to different packs, if there are enough.
-
-    Returns:
-        Packs of items, none empty, and the items that fit nowhere.
-
-    Source: Graham 1969, Bounds on multiprocessing timing anomalies (longest processing time first); here with a limit
-    of tokens too. The cheapest pack, if it has no room, is set aside and comes first when smaller items follow.
-    """
+def _largest_first(items: _Items, chosen: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Items by cost, blurred a little."""
     blur = 1000 + random.integers(0, ORDER_JITTER + 1, len(chosen))
-    chosen = chosen[np.argsort(-items.costs[chosen] * blur, kind="stable")]
-    tokens: list[int] = items.tokens[chosen].tolist()
-    costs: list[int] = items.costs[chosen].tolist()
-    groups: list[int] = items.groups[chosen].tolist()
-    apart = {group for group, count in Counter(groups).items() if group >= 0 and 1 < count <= num_packs}
-    occupied: set[tuple[int, int]] = set()
-    packs: list[list[int]] = [[] for _ in range(num_packs)]
-    free = [batch.seq_len] * num_packs
-    by_cost = [(0, pack) for pack in range(num_packs)]
-    aside: list[tuple[int, int, int]] = []  # (-free, cost, pack)
-    unplaced: list[int] = []
-    for item, size, cost, group in zip(chosen.tolist(), tokens, costs, groups, strict=True):
-        refused: list[tuple[int, int]] = []
-        if aside and -aside[0][0] >= size and (group not in apart or (group, aside[0][2]) not in occupied):
-            _, load, pack = heapq.heappop(aside)
-        else:
-            while by_cost:
-                load, pack = heapq.heappop(by_cost)
-                if free[pack] < size:
-                    heapq.heappush(aside, (-free[pack], load, pack))
-                elif group in apart and (group, pack) in occupied:
-                    refused.append((load, pack))
-                else:
-                    break
-            else:
-                if not refused:
-                    unplaced.append(item)
-                    continue
-                load, pack = refused.pop(0)
-            for entry in refused:
-                heapq.heappush(by_cost, entry)
-        packs[pack].append(item)
-        free[pack] -= size
-        if group in apart:
-            occupied.add((group, pack))
-        heapq.heappush(by_cost, (load + cost, pack))
-    return [pack for pack in packs if pack], unplaced
+    order: np.ndarray = chosen[np.argsort(-items.costs[chosen] * blur, kind="stable")]
+    return order
 
 
 def _weigh_packs(
@@ -472,71 +384,3 @@ def _weigh_packs(
     groups = [frozenset(spread[pack].tolist()) - {-1} for pack in packs]
     rows_of = [part.tolist() for part in np.split(rows, first[1:])]
     return [_Pack(*pack) for pack in zip(rows_of, groups, tokens.tolist(), costs.tolist(), strict=True)], removed
-
-
-def divide(
-    global_batch: GlobalBatch, micro_batch_size: int, dp_world_size: int
-) -> list[list[tuple[tuple[int, ...], ...]]]:
-    """Share a global batch among ranks and micro-steps, balanced by cost.
-
-    Packs of like cost run in the same micro-step on different ranks, the costliest first, so that ranks wait little
-    for each other and a shortage of memory shows at once; over the step the loads even out (longest processing time
-    first, Graham 1969).
-
-    Args:
-        global_batch: packs of the step.
-        micro_batch_size: packs of one forward.
-        dp_world_size: data-parallel ranks.
-
-    Returns:
-        `[rank][micro_step]` → packs of this forward; empty where a rank only fills up the step. Every rank has the
-        same number of micro-steps.
-
-    Raises:
-        DataError: the packs do not divide evenly.
-    """
-    forwards = _share(global_batch.costs, micro_batch_size, dp_world_size)
-    packs = global_batch.packs
-    return [
-        [tuple(packs[i] for i in forward[rank] if packs[i]) for forward in forwards] for rank in range(dp_world_size)
-    ]
-
-
-def _share(costs: Sequence[int], micro_batch_size: int, dp_world_size: int) -> list[list[list[int]]]:
-    """`[micro_step][rank]` → packs by number."""
-    per_micro_step = micro_batch_size * dp_world_size
-    if len(costs) % per_micro_step:
-        raise DataError(
-            f"{len(costs)} packs do not divide into micro-steps of batch.micro_batch_size x "
-            f"dp_world_size = {micro_batch_size} x {dp_world_size} packs"
-        )
-    order = sorted(range(len(costs)), key=lambda i: (-costs[i], i))
-    loads = [0] * dp_world_size
-    forwards = []
-    for first in range(0, len(order), per_micro_step):
-        forward: list[list[int]] = [[] for _ in range(dp_world_size)]
-        by_load = [(load, rank) for rank, load in enumerate(loads)]
-        heapq.heapify(by_load)
-        for i in order[first : first + per_micro_step]:
-            load, rank = heapq.heappop(by_load)
-            forward[rank].append(i)
-            loads[rank] = load + costs[i]
-            if len(forward[rank]) < micro_batch_size:
-                heapq.heappush(by_load, (loads[rank], rank))
-        forwards.append(forward)
-    return forwards
-
-
-def idle_share(plan: Sequence[GlobalBatch], micro_batch_size: int, dp_world_size: int) -> float:
-    """Share of the time that ranks wait for the slowest one of their micro-step, if time were cost.
-
-    Raises:
-        DataError: the packs of a step do not divide evenly.
-    """
-    slowest = work = 0
-    for step in plan:
-        for forward in _share(step.costs, micro_batch_size, dp_world_size):
-            costs = [sum(step.costs[i] for i in packs) for packs in forward]
-            slowest += max(costs)
-            work += sum(costs)
-    return 1 - work / (slowest * dp_world_size) if slowest else 0.0

@@ -5,6 +5,7 @@ the row one place before - everything else follows without a look at the tokens:
 `common` over the places between them, so a planner can weigh any choice of rows.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -224,3 +225,57 @@ def lay_out(lengths: np.ndarray, shared: np.ndarray) -> Forest:
     above = np.searchsorted(keys, owner[row[heads]] << key | (depth[heads] - 1), side="right") - 1
     parent[heads] = np.where(depth[heads] > 0, above, -1)
     return Forest(own_start, shared, owner, start, np.append(start[1:], own.sum()), parent, depth)
+
+
+def choose_places(
+    place: np.ndarray, common: np.ndarray, rows: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`place` and `common` of a choice of rows, as `sort_prefixes` would find them in their tokens.
+
+    Args:
+        place: [N] of all rows.
+        common: [N] of all rows.
+        rows: [n] chosen; a row may stand several times.
+        lengths: [N] tokens of all rows.
+
+    Returns:
+        place: [n] int64; common: [n] int32.
+    """
+    order = np.argsort(place[rows], kind="stable")
+    by_place = np.zeros(len(place) + 1, dtype=np.int32)
+    by_place[place] = common
+    at = place[rows][order]
+    shared = np.zeros(len(rows), dtype=np.int32)
+    if len(rows) > 1:
+        minima = np.minimum.reduceat(by_place, at + 1)[:-1]  # over the places from one, exclusive, to the next
+        shared[1:] = np.where(at[1:] == at[:-1], lengths[rows][order][1:], minima)
+    chosen = np.empty(len(rows), dtype=np.int64)
+    chosen[order] = np.arange(len(rows))
+    return chosen, shared[chosen]
+
+
+def prefix_groups(place: np.ndarray, common: np.ndarray, prefix_lens: np.ndarray) -> np.ndarray:
+    """Number the prefix groups: rows of one begin with the same `prefix_len` tokens.
+
+    Rows are visited in the order of their tokens, along with the prefixes that the last row begins with, shortest
+    first; a row ends those that are longer than what it shares with the row before.
+
+    Returns:
+        [N] int32, numbered in the order in which rows first come to them.
+    """
+    rows = np.argsort(place)
+    groups = np.zeros(len(rows), dtype=np.int64)
+    open_: list[tuple[int, int]] = []  # (length of the prefix, group)
+    count = 0
+    for row, length, shared in zip(rows.tolist(), prefix_lens[rows].tolist(), common[rows].tolist(), strict=True):
+        while open_ and open_[-1][0] > shared:
+            open_.pop()
+        at = bisect_left(open_, (length, -1))
+        if at == len(open_) or open_[at][0] != length:
+            open_.insert(at, (length, count))
+            count += 1
+        groups[row] = open_[at][1]
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int32)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[numbers]

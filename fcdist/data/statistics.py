@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fcdist.config.types import BatchConfig
-from fcdist.data.planning import idle_share, plan_epoch
+from fcdist.data.balance import idle_share
+from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
 
 PERCENTILES = (50, 90, 99, 100)

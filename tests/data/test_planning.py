@@ -10,8 +10,10 @@ from stores import index_of, tool_store
 
 from benchmarks.flops import attended_pairs
 from fcdist.config.types import BatchConfig
+from fcdist.data.balance import GlobalBatch, divide, idle_share
+from fcdist.data.bin_packing import plan_packs
 from fcdist.data.collating import collate
-from fcdist.data.planning import GlobalBatch, divide, idle_share, plan_epoch, plan_packs
+from fcdist.data.planning import plan_epoch
 from fcdist.errors import ConfigError, DataError
 
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=120)

@@ -12,8 +12,7 @@ from stores import chat, small_config, small_renderer, tool_conversation, weathe
 
 from fcdist.config.types import SourceConfig
 from fcdist.data import building
-from fcdist.data.building import prefix_groups
-from fcdist.data.prefixes import sort_prefixes
+from fcdist.data.prefixes import prefix_groups, sort_prefixes
 from fcdist.data.store import build_store, open_store, store_fingerprint
 from fcdist.data.tokenizing import encoder, tokenize
 from fcdist.errors import DataError, ShardError
