@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -188,8 +189,8 @@ class _ConversationFile:
     def write(self, block: Block) -> None:
         texts = [self._text(conversation) for conversation in block.conversations]
         categories = [conversation.category for conversation in block.conversations]
-        columns = [[c.id for c in block.conversations], block.sources, categories, texts]
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, CONVERSATIONS.types, strict=True)]
+        ids = [conversation.id for conversation in block.conversations]
+        arrays = [_strings(ids), _integers(block.sources), _strings(categories), _strings(texts)]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=CONVERSATIONS))
         self.sources += block.sources
         self.categories += categories
@@ -212,6 +213,17 @@ class _ConversationFile:
         parts += [f'"tools": {known[1]}'] if tools else []
         parts += [json.dumps(facts, ensure_ascii=False)[1:-1]] if facts else []
         return "{" + ", ".join(parts) + "}"
+
+
+def _strings(texts: Sequence[str]) -> pa.Array:
+    """Made of buffers, because `pyarrow.array` imports pandas, which takes longer than many a data set."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def _integers(values: Sequence[int]) -> pa.Array:
+    return pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(np.array(values, dtype=np.int32))])
 
 
 class _ArrayFile:
