@@ -239,7 +239,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             )
         )
     noun, noun_zh = entry["n"]
-    unit = f" {entry['r']}" if "r" in entry else ""
+    unit, _, unit_zh = entry.get("r", "").partition("|")
     return BaseTool(
         id=key,
         domain=entry["d"],
@@ -267,7 +267,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
         ),
         params=tuple(params),
         out={"result": f"= {entry['e']}"},
-        say=(f"The {noun} is {{result}}{unit}.", f"{noun_zh}是{{result}}{unit}。"),
+        say=(f"The {noun} is {f'{{result}} {unit}'.strip()}.", f"{noun_zh}是{{result}}{unit_zh or unit}。"),
         noun=(noun, noun_zh),
         group=key,
     )

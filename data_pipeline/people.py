@@ -1,122 +1,93 @@
-"""Invented names: people, companies, contacts, places and titles. Mail addresses use reserved example domains."""
+"""Invented names: people, companies, contacts, addresses and titles. Mail addresses use reserved example domains."""
 
 import random
 from functools import lru_cache
+from pathlib import Path
 
-from mimesis import Address, Finance, Locale, Person
+import yaml
+from mimesis import Address, Locale
 
-_SURNAMES_ZH = (
-    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许"
-    "傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜"
-)
-_GIVEN_ZH = [
-    "伟",
-    "芳",
-    "娜",
-    "敏",
-    "静",
-    "丽",
-    "强",
-    "磊",
-    "军",
-    "洋",
-    "勇",
-    "艳",
-    "杰",
-    "涛",
-    "明",
-    "超",
-    "霞",
-    "平",
-    "刚",
-    "桂英",
-    "子轩",
-    "雨桐",
-    "思远",
-    "嘉怡",
-    "浩然",
-    "欣怡",
-    "梓涵",
-    "一诺",
-    "俊杰",
-    "晓燕",
-    "建国",
-    "志强",
-    "文静",
-    "海燕",
-    "晓明",
-    "丽华",
-    "天宇",
-    "雪梅",
-    "佳琪",
-    "子墨",
-    "若曦",
-    "宇航",
-    "诗涵",
-    "博文",
-    "家豪",
-    "美玲",
-    "国栋",
-    "婉婷",
-    "振华",
-    "雅琴",
-]
-_COMPANY_ZH = [
-    "华信",
-    "远景",
-    "蓝海",
-    "星河",
-    "瑞丰",
-    "鼎新",
-    "天启",
-    "云帆",
-    "博纳",
-    "金石",
-    "绿洲",
-    "东方嘉业",
-    "海纳",
-    "恒达",
-    "中科创远",
-    "宏图",
-    "晨光",
-    "汇通",
-    "新元",
-    "百川",
-]
-_COMPANY_TAIL_ZH = ("科技", "贸易有限公司", "集团", "物流", "网络", "食品")
 _MAIL_HOSTS = ("example.com", "example.org", "example.net", "mail.example.com", "corp.example")
+
+_RENAMED_ZH = {"襄樊", "淮阴", "莱芜", "思茅"}
+"""Cities of the library's list that have another name by now."""
+AIRPORTS = (
+    ("JFK", "New York JFK", "纽约肯尼迪机场"),
+    ("LAX", "Los Angeles", "洛杉矶机场"),
+    ("SFO", "San Francisco", "旧金山机场"),
+    ("ORD", "Chicago O'Hare", "芝加哥奥黑尔机场"),
+    ("LHR", "London Heathrow", "伦敦希思罗机场"),
+    ("CDG", "Paris Charles de Gaulle", "巴黎戴高乐机场"),
+    ("FRA", "Frankfurt", "法兰克福机场"),
+    ("AMS", "Amsterdam Schiphol", "阿姆斯特丹史基浦机场"),
+    ("MAD", "Madrid Barajas", "马德里机场"),
+    ("IST", "Istanbul Airport", "伊斯坦布尔机场"),
+    ("DXB", "Dubai International", "迪拜机场"),
+    ("SIN", "Singapore Changi", "新加坡樟宜机场"),
+    ("HKG", "Hong Kong", "香港机场"),
+    ("NRT", "Tokyo Narita", "东京成田机场"),
+    ("HND", "Tokyo Haneda", "东京羽田机场"),
+    ("ICN", "Seoul Incheon", "首尔仁川机场"),
+    ("PEK", "Beijing Capital", "首都机场"),
+    ("PKX", "Beijing Daxing", "大兴机场"),
+    ("PVG", "Shanghai Pudong", "浦东机场"),
+    ("SHA", "Shanghai Hongqiao", "虹桥机场"),
+    ("CAN", "Guangzhou Baiyun", "白云机场"),
+    ("SZX", "Shenzhen", "深圳宝安机场"),
+    ("CTU", "Chengdu Shuangliu", "成都双流机场"),
+    ("HGH", "Hangzhou", "杭州萧山机场"),
+    ("SYD", "Sydney", "悉尼机场"),
+)
+"""IATA code, English and Chinese name."""
 
 
 @lru_cache(maxsize=1)
-def _english() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    generator, finance = Person(Locale.EN, seed=11), Finance(Locale.EN, seed=11)
-    first = sorted({generator.first_name() for _ in range(500)})
-    last = sorted({generator.last_name() for _ in range(600)})
-    firms = sorted({finance.company() for _ in range(300)})
-    plain = [tuple(word for word in words if word.isascii()) for words in (first, last, firms)]
-    return plain[0], plain[1], plain[2]
+def _names() -> dict[str, tuple[str, ...]]:
+    table = yaml.safe_load((Path(__file__).parent / "catalogue" / "names.yaml").read_text(encoding="utf-8"))
+    return {key: tuple(text.split("; ")) for key, text in table.items()}
+
+
+def _pick(rng: random.Random, kind: str) -> str:
+    return rng.choice(_names()[kind])
 
 
 def person(rng: random.Random, language: str) -> str:
     """A full name."""
     if language == "zh":
-        return rng.choice(_SURNAMES_ZH) + rng.choice(_GIVEN_ZH)
-    first, last, _ = _english()
-    return f"{rng.choice(first)} {rng.choice(last)}"
+        return _family_zh(rng).partition("|")[0] + _pick(rng, "given_zh").partition("|")[0]
+    return f"{_pick(rng, 'given_en')} {_pick(rng, 'family_en')}"
 
 
 def company(rng: random.Random, language: str) -> str:
     """A company's name."""
     if language == "zh":
-        return rng.choice(_COMPANY_ZH) + rng.choice(_COMPANY_TAIL_ZH)
-    return rng.choice(_english()[2])
+        return _pick(rng, "firm_zh") + _pick(rng, "firm_tail_zh")
+    if rng.random() < 0.25:
+        first, second = rng.sample(_names()["family_en"], 2)
+        return f"{first} & {second}"
+    return f"{_pick(rng, 'firm_en')} {_pick(rng, 'firm_tail_en')}"
 
 
-def email(rng: random.Random) -> str:
-    """A mail address under a reserved domain."""
-    first, last, _ = _english()
-    name, family = rng.choice(first).lower(), rng.choice(last).lower().replace("'", "").replace(" ", "")
-    layout = rng.choice(("{f}.{l}@{h}", "{f}{n}@{h}", "{f}_{l}@{h}", "{l}.{f}{n}@{h}"))
+def _family_zh(rng: random.Random) -> str:
+    """The three commonest surnames are those of a fifth of the people."""
+    surnames = _names()["surname_zh"]
+    return rng.choice(surnames[:3] if rng.random() < 0.2 else surnames)
+
+
+@lru_cache(maxsize=1)
+def _spelling() -> dict[str, str]:
+    """Chinese family and given names → their spelling."""
+    return dict(entry.split("|") for kind in ("surname_zh", "given_zh") for entry in _names()[kind])
+
+
+def email(rng: random.Random, language: str = "en", owner: str = "") -> str:
+    """A mail address under a reserved domain, made of the owner's name where one is given."""
+    owner = owner or person(rng, language)
+    if owner.isascii():
+        name, _, family = owner.lower().partition(" ")
+    else:
+        name, family = _spelling()[owner[1:]], _spelling()[owner[0]]
+    layout = rng.choice(("{f}.{l}@{h}", "{f}.{l}@{h}", "{f}{n}@{h}", "{f}_{l}@{h}", "{l}.{f}{n}@{h}"))
     return layout.format(f=name, l=family, n=rng.randint(1, 99), h=rng.choice(_MAIL_HOSTS))
 
 
@@ -127,18 +98,19 @@ def phone(rng: random.Random, language: str) -> str:
     return rng.choice(("555-01{:02d}", "+1-202-555-01{:02d}", "(555) 555-01{:02d}")).format(rng.randint(0, 99))
 
 
-_ADJECTIVES = (
-    "Silent Golden Hidden Broken Crimson Distant Endless Frozen Gentle Hollow Iron Jade Lonely Lucky Midnight Northern "
-    "Pale Quiet Rusty Scarlet Secret Silver Stolen Velvet Wandering Wild Winter Young"
-)
-_NOUNS = (
-    "Anchor Autumn Bridge Candle Castle Compass Dragon Echo Ember Falcon Forest Garden Harvest Island Kingdom Lantern "
-    "Maple Meadow Mirror Moon Ocean Orchid Phoenix Raven River Shadow Star Storm Summit Tiger Tower Valley Willow Wolf"
-)
-_ADJECTIVES_ZH = (
-    "寂静的 金色的 隐秘的 遥远的 冰封的 孤独的 午夜 银色 北方的 流浪的 红色 失落的 温柔的 漫长的 年轻的 神秘的"
-)
-_NOUNS_ZH = "灯塔 森林 花园 王国 月亮 海岸 河流 城堡 影子 山谷 星空 风暴 枫叶 海岛 镜子 老虎 凤凰 麦田 小镇 铁桥"
+def street_address(rng: random.Random, language: str) -> str:
+    """Street and number."""
+    if language == "zh":
+        door = rng.choice(("", "", f"{rng.randint(1, 20)}栋{rng.randint(1, 25)}0{rng.randint(1, 4)}室"))
+        return f"{_pick(rng, 'street_zh')}{rng.randint(1, 980)}号{door}"
+    return f"{rng.randint(1, 980)} {_pick(rng, 'street_en')} {_pick(rng, 'street_tail_en')}"
+
+
+def postcode(rng: random.Random, language: str) -> str:
+    """A postal code: six digits in Chinese, five in English."""
+    return f"{rng.randint(10, 83)}{rng.randint(0, 99):02d}00" if language == "zh" else f"{rng.randint(10001, 99899)}"
+
+
 _LAYOUTS = {
     "movie": ("The {a} {n}", "{a} {n}", "{n} of the {m}"),
     "book": ("The {a} {n}", "{n} and {m}", "A {a} {n}"),
@@ -162,18 +134,19 @@ _LAYOUTS_ZH = {
 @lru_cache(maxsize=2)
 def _cities(language: str) -> tuple[str, ...]:
     generator = Address(Locale.ZH if language == "zh" else Locale.EN, seed=11)
-    return tuple(sorted({generator.city().strip().removesuffix("市") for _ in range(800)}))
+    drawn = {generator.city().strip().removesuffix("市") for _ in range(800)}
+    return tuple(sorted(drawn - _RENAMED_ZH))
 
 
 @lru_cache(maxsize=1)
-def _words() -> tuple[list[str], list[str], list[str], list[str]]:
-    return _ADJECTIVES.split(), _NOUNS.split(), _ADJECTIVES_ZH.split(), _NOUNS_ZH.split()
+def _words() -> tuple[tuple[str, ...], ...]:
+    return _names()["adjective_en"], _names()["noun_en"], _names()["adjective_zh"], _names()["noun_zh"]
 
 
 def invented(pool: str, rng: random.Random, language: str) -> str | None:
     """A new name that could stand in `pool`, or None for pools of fixed members."""
     if pool == "city":
-        return rng.choice(_cities(language))
+        return rng.choice(_cities(language)) if rng.random() < 0.5 else None
     if pool in ("athlete", "artist"):
         return person(rng, language)
     if pool not in _LAYOUTS:

@@ -1,36 +1,73 @@
-"""Puts a plan into a user's words: heads, parameter phrases and frames are combined anew each time."""
+"""Puts a plan into a user's words: who speaks, in what mood, from which side, and how cleanly it is typed.
+
+A request is a hand-written sentence of its tool where one fits (`sentences.py`), else a head of the tool with a phrase
+for each value; an imperative is wrapped in a frame of the speaker's register ("Could you …?"). A situation may go
+before it, thanks after it, and noise over it (`noise.py`).
+"""
 
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import yaml
 
-from data_pipeline.catalogue import FOLDER, Param
+from data_pipeline.catalogue import FOLDER, BaseTool, Param
+from data_pipeline.noise import NOISY, code_switched, noisy
+from data_pipeline.sentences import requests, with_preposition, written
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
 
 _SLOT = re.compile(r"\{(\w+)\}")
 Values = Mapping[str, Value]
-_TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("告诉我|提醒我")}
-"""Heads that already name the speaker do not go with frames in which the speaker acts."""
+_TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我")}
+"""Imperatives that already name the speaker do not go with frames in which the speaker acts."""
 _BY_ME = {
     "en": re.compile(
-        r"^(I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|For a|Let|Time|Help|Can you help|Would you)"
+        r"^(?:I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|Let|Time|Help|Do me|Can you help|Would)"
     ),
-    "zh": re.compile("我|顺便"),
+    "zh": re.compile("我|给|咱"),
 }
+_CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
+_CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]\w|\d)")
+_SENTENCE = 0.62
+"""Share of hand-written sentences where there are both sentences and imperatives."""
+_SITUATION, _THANKS = 0.13, 0.11
+_MIXED = 0.03
+"""Share of Chinese turns with an English word in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who speaks: a register of `frames.yaml`, and the share of turns that are not typed cleanly."""
+
+    register: str
+    noise: float = NOISY
+
+
+def draw_persona(language: str, rng: random.Random) -> Persona:
+    """A speaker; most are plain and type cleanly."""
+    registers = frames()[language]["registers"]
+    name = rng.choices(list(registers), [r["weight"] for r in registers.values()])[0]
+    return Persona(name, 3 * NOISY if name == "rushed" else 0.0 if name == "formal" else NOISY)
 
 
 @lru_cache(maxsize=1)
 def frames() -> Any:
-    """Frames of both languages."""
+    """Frames, by language and register, and situations by domain."""
     return yaml.safe_load((FOLDER / "frames.yaml").read_text(encoding="utf-8"))
 
 
-def request(instance: ToolInstance, values: Values, language: str, rng: random.Random, bare: bool = False) -> str:
+def request(
+    instance: ToolInstance,
+    values: Values,
+    language: str,
+    rng: random.Random,
+    bare: bool = False,
+    persona: Persona | None = None,
+) -> str:
     """One request for `instance` that says exactly `values`.
 
     Args:
@@ -39,59 +76,169 @@ def request(instance: ToolInstance, values: Values, language: str, rng: random.R
         language: en or zh.
         rng: source of choices.
         bare: no situation before or thanks after it.
+        persona: who speaks; drawn anew where none is given.
     """
-    if all(not instance.base.param(key).phrases_en for key in values) and len(values) > 1 and rng.random() < 0.25:
-        return given_first(instance, values, language, rng)
-    core, question = imperative(instance, values, language, rng)
-    table = frames()[language]
-    if question:
-        text = rng.choice(table["q"]).format(Q=capital(core), q=core)
+    persona = persona or draw_persona(language, rng)
+    text = _clean(instance, values, language, rng, persona, bare)
+    spans = spoken_spans(values)
+    if language == "zh" and rng.random() < _MIXED:
+        text = code_switched(text, spans, rng)
+    return noisy(text, spans, language, rng, persona.noise)
+
+
+def spoken_spans(values: Values) -> list[str]:
+    """The words that carry values, which noise must not touch."""
+    out = []
+    for value in values.values():
+        out.append(value.text)
+        out += [leaf if isinstance(leaf, str) else str(leaf["text"]) for leaf in value.leaves.values()]
+    return [words for words in out if words]
+
+
+def _clean(
+    instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona, bare: bool
+) -> str:
+    listed = all(not instance.base.param(key).phrases_en for key in values) and len(values) > 1
+    whole = _sentence(instance, values, language, rng) if rng.random() < _SENTENCE else None
+    if whole is not None:
+        text = closed(capital(whole), language)
+    elif listed and rng.random() < 0.25:
+        text = given_first(instance, values, language, rng)
     else:
-        spoken = _TO_ME[language].search(core)
-        options = [frame for frame in table["v"] if not (spoken and _BY_ME[language].search(frame))]
-        text = rng.choice(options).format(V=capital(core), v=core)
-    if not bare and rng.random() < 0.16:
-        text = rng.choice(table["before"]) + capital(text)
-    if not bare and rng.random() < 0.12 and not re.search("thank|谢|please|拜托|麻烦", text, re.I):
-        text = (
-            text + ("" if text[-1] in ".?!。？！" else "." if language == "en" else "。") + rng.choice(table["after"])
-        )
-    if language == "en" and rng.random() < 0.07:
-        text = text[0].lower() + text[1:] if not text.startswith("I") else text
-    return str(text)
+        text = _framed(instance, values, language, rng, persona)
+    return text if bare else _surrounded(text, instance.base, language, rng, persona)
+
+
+def _framed(instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona) -> str:
+    core, question = imperative(instance, values, language, rng)
+    register = frames()[language]["registers"][persona.register]
+    if question:
+        frame = str(rng.choice(register.get("ask") or frames()[language]["ask"]))
+        return frame.format(Q=capital(core), q=core)
+    options = register["do"]
+    if _TO_ME[language].search(core):
+        options = [frame for frame in options if not _BY_ME[language].search(frame)] or ["{V}"]
+    return str(rng.choice(options).format(V=capital(core), v=core))
+
+
+def _surrounded(text: str, tool: BaseTool, language: str, rng: random.Random, persona: Persona) -> str:
+    """With a situation before it and thanks after it, now and then."""
+    register = frames()[language]["registers"][persona.register]
+    situations = frames()[language]["situations"]
+    several = any(mark in text[:-1] for mark in (". ", "! ", "。", "？", "？ "))
+    gap = " " if language == "en" else ""
+    if not several and rng.random() < _SITUATION * register.get("talk", 1):
+        options = situations.get(tool.domain) if tool.backing is None else None
+        text = f"{rng.choice(options or situations['any'])}{gap}{capital(text)}"
+    elif rng.random() < _SITUATION * register.get("talk", 1) and register.get("open") and not _GREETING.match(text):
+        text = _opened(str(rng.choice(register["open"])), text, language)
+    if rng.random() < _THANKS * register.get("talk", 1) and not re.search("thank|谢|please|拜托|麻烦|劳", text, re.I):
+        text = closed(text, language) + gap + str(rng.choice(register.get("close") or frames()[language]["close"]))
+    return text
+
+
+_GREETING = re.compile(
+    r"(?:hey|hi|hello|ok|okay|so|alright|quick|in a|pls|right|do me)\b|[哎嘿诶来快急赶麻你您]|那个|话说", re.I
+)
+
+
+def _opened(opener: str, text: str, language: str) -> str:
+    if language == "zh" or opener[-1] in ".!":
+        return f"{opener}{' ' if language == 'en' else ''}{text}"
+    return f"{opener} {text[0].lower() + text[1:] if _LOWERED.match(text) else text}"
+
+
+_LOWERED = re.compile(
+    r"(?:can|could|would|please|what|what's|how|is|are|do|does|where|which|who|when|find|get|show|book|give|tell|let|need|"
+    r"we|my|help|check|look|the|a|an|any|there|set|make|send|add|turn|put|play)\b",
+    re.I,
+)
+"""Words at the beginning of a sentence that lose their capital behind an opener."""
+
+
+def _sentence(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> str | None:
+    found = _written(instance, values, language, rng, whole=True)
+    return None if found is None else found[0]
+
+
+def _written(
+    instance: ToolInstance, values: Values, language: str, rng: random.Random, whole: bool
+) -> tuple[str, bool] | None:
+    lines = _lines(instance.base, language)
+    if not lines:
+        return None
+
+    def own_phrase(key: str) -> str:
+        return phrase(instance.base.param(key), values[key], language, rng).lstrip(":：， ")
+
+    def rest(before: str, left: Sequence[str]) -> str:
+        build = _chinese if language == "zh" else _english
+        return build(before, [instance.base.param(key) for key in left], values, rng)
+
+    return written(lines, values, rng, own_phrase, rest, whole)
+
+
+def _lines(tool: BaseTool, language: str) -> tuple[str, ...]:
+    """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
+    if tool.backing is not None:
+        return ()
+    kind = "lookup" if tool.id.startswith("lookup_") else "formula" if tool.names[0] == f"calculate_{tool.id}" else ""
+    noun = tool.noun[language == "zh"]
+    if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"
+        noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
+        if str(next(iter(tool.out.values()))).startswith(("pool", "pick", "person")):
+            kind = "lookup_text"  # asked for by "what" instead of "how much"
+    return _lines_of(tool.id, kind, noun, tool.params[0].key if tool.params else "", language)
+
+
+@lru_cache(maxsize=2048)
+def _lines_of(tool_id: str, kind: str, noun: str, main: str, language: str) -> tuple[str, ...]:
+    table = requests(language)
+    slot = f"{{{main}}}"
+    if language == "zh" and main in _TITLED:
+        slot = f"《{slot}》"
+    lines = table.get(kind) or table.get(kind.removesuffix("_text"), ())
+    common = tuple(line.replace("NOUN", noun).replace("{main}", slot) for line in lines)
+    own = table.get(tool_id, ())
+    return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
+
+
+_TITLED = ("movie", "show", "song", "book", "painting", "law")
+"""Entities whose names Chinese puts between 《 and 》."""
+
+
+def closed(text: str, language: str) -> str:
+    """With a mark at its end."""
+    return text if text.endswith(_CLOSED[language]) else text + ("。" if language == "zh" else ".")
 
 
 def given_first(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> str:
     """The facts first, then the question: "Given a mass of 2 kg and …, compute the force." """
     heads = instance.base.heads_zh if language == "zh" else instance.base.heads_en
     head = rng.choice([h for h in heads if "{" not in h])
-    parts = [attribute(instance.base.param(key), value, language, rng) for key, value in values.items()]
+    params = [instance.base.param(key) for key in values]
     if language == "zh":
-        layout = rng.choice(("已知{a}，{h}", "{a}，{h}", "如果{a}，请{h}", "假设{a}。{h}", "有一道题：{a}，{h}"))
-        text = layout.format(a="，".join(parts), h=head).replace("请" + head, head if head[-1] == "？" else "请" + head)
-        return text if text[-1] == "？" else text + "。"
-    layout = rng.choice(
-        (
-            "given {a}, {h}",
-            "with {a}, {h}",
-            "suppose we have {a}. {H}",
-            "I have {a}. {H}",
-            "assuming {a}, {h}",
-            "we are given {a}. {H}",
-            "here are the numbers: {a}. {H}",
-        )
-    )
-    text = capital(layout.format(a=join_words(parts, "en"), h=head, H=capital(head)))
-    return text if text[-1] == "?" else text + "."
+        copula = rng.choice(("为", "是", ""))
+        parts = [_attribute_zh(p, values[p.key], copula) for p in params]
+        layouts = frames()["zh"]["given"]
+        text = str(rng.choice(layouts)).format(a="，".join(parts), h=head)
+    else:
+        parts = [attribute(p, values[p.key], language, rng) for p in params]
+        layouts = frames()["en"]["given"]
+        text = capital(str(rng.choice(layouts)).format(a=join_words(parts, "en"), h=head, H=capital(head)))
+    return closed(text, language)
 
 
 def capital(text: str) -> str:
-    """First letter in upper case."""
-    return text[:1].upper() + text[1:]
+    """First letter in upper case, unless the first word is a code, a file or a host."""
+    return text if _CODE.match(text) else text[:1].upper() + text[1:]
 
 
 def imperative(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> tuple[str, bool]:
     """The request without frame, and whether it is a question."""
+    found = _written(instance, values, language, rng, whole=False)
+    if found is not None:
+        return found[0], False
     heads = instance.base.heads_zh if language == "zh" else instance.base.heads_en
     lookup = instance.base.id.startswith("lookup_")
     fitting = [h for h in heads if set(_SLOT.findall(h)) <= values.keys()]
@@ -101,10 +248,9 @@ def imperative(instance: ToolInstance, values: Values, language: str, rng: rando
     text = _SLOT.sub(lambda m: values[m[1]].text, head)
     question = text[-1] in "?？"
     text = text.rstrip("?？")
-    rest = {key: value for key, value in values.items() if key not in used}
-    params = [instance.base.param(key) for key in rest]
+    params = [instance.base.param(key) for key in values if key not in used]
     build = _chinese if language == "zh" else _english
-    return build(text, params, rest, rng), question
+    return build(text, params, values, rng), question
 
 
 def phrase(param: Param, value: Value, language: str, rng: random.Random) -> str:
@@ -119,24 +265,28 @@ def phrase(param: Param, value: Value, language: str, rng: random.Random) -> str
 
 def _dated(options: Sequence[str], text: str, rng: random.Random) -> str:
     """English drops "on" before relative days and has no "for in 3 days"."""
-    if text.startswith("in "):
-        options = [o for o in options if o.split(" ")[0] in ("on", "starting", "beginning", "leaving", "due")] or ["{}"]
     chosen = rng.choice(options)
-    relative = not re.match(r"[A-Z]|the \d|the last|the first|\d{4}|\d+ [A-Z]", text)
-    return text if relative and chosen == "on {}" else chosen.format(text)
+    head, _, tail = chosen.rpartition("{}")
+    if tail or not head:
+        return chosen.format(text)
+    *before, preposition = head.split()
+    said = (
+        with_preposition(text, preposition) if preposition in ("on", "for", "by", "from") else f"{preposition} {text}"
+    )
+    return " ".join([*before, said])
 
 
 def attribute(param: Param, value: Value, language: str, rng: random.Random) -> str:
     """ "a mass of 5 kg" / 质量为5千克."""
     if language == "zh":
-        return (
-            rng.choice(("{}为{}", "{}是{}", "{}{}")).format(param.noun_zh, value.text)
-            if not param.noun_zh[-1].isascii()
-            else f"{param.noun_zh}={value.text}"
-        )
-    if re.search(r"\d$|coefficient", param.noun):
+        return _attribute_zh(param, value, rng.choice(("为", "是", "")))
+    if re.search(r"\d$|coefficient|^number of|^items", param.noun):
         return f"{param.noun} = {value.text}"
     return f"{article(param.noun)}{param.noun} of {value.text}"
+
+
+def _attribute_zh(param: Param, value: Value, copula: str) -> str:
+    return f"{param.noun_zh}{'=' if param.noun_zh[-1].isascii() else copula}{value.text}"
 
 
 def article(noun: str) -> str:
@@ -150,12 +300,10 @@ def article(noun: str) -> str:
 
 def _english(head: str, params: Sequence[Param], values: Values, rng: random.Random) -> str:
     attributes = [p for p in params if not p.phrases_en]
-    others = [p for p in params if p.phrases_en]
-    parts = [phrase(p, values[p.key], "en", rng) for p in others]
+    parts = [phrase(p, values[p.key], "en", rng) for p in params if p.phrases_en]
     rng.shuffle(parts)
     lists = [p for p in parts if p.startswith(":")]
-    parts = [p for p in parts if not p.startswith(":")]
-    text = " ".join([head, *parts])
+    text = " ".join([head, *(p for p in parts if not p.startswith(":"))])
     if attributes:
         text += _attributes_en(attributes, values, rng)
     for i, item in enumerate(lists):
@@ -163,46 +311,35 @@ def _english(head: str, params: Sequence[Param], values: Values, rng: random.Ran
     return text
 
 
+def _is(noun: str) -> str:
+    return "are" if noun.endswith("costs") else "is"
+
+
 def _attributes_en(params: Sequence[Param], values: Values, rng: random.Random) -> str:
     order = list(params)
     if rng.random() < 0.3:
         rng.shuffle(order)
     full = join_words([attribute(p, values[p.key], "en", rng) for p in order], "en")
-    plain = (
-        full
-        if any(p.noun.startswith("number") for p in order)
-        else join_words([f"{p.noun} {values[p.key].text}" for p in order], "en")
-    )
-    are = join_words([f"the {p.noun} is {values[p.key].text}" for p in order], "en")
+    if any(p.noun.startswith("number") for p in order):
+        plain = full
+    else:
+        plain = join_words([f"{p.noun} {values[p.key].text}" for p in order], "en")
+    are = join_words([f"the {p.noun} {_is(p.noun)} {values[p.key].text}" for p in order], "en")
     pairs = ", ".join(f"{p.noun} = {values[p.key].text}" for p in order)
-    return rng.choice(
-        (
-            f" with {full}",
-            f" with {full}",
-            f" given {full}",
-            f" for {plain}",
-            f" if {are}",
-            f", where {are}",
-            f" using {full}",
-            f" ({pairs})",
-            f": {pairs}",
-            f" with {plain}",
-        )
-    )
+    layout = str(rng.choice(frames()["en"]["attributes"]))
+    return layout.format(full=full, plain=plain, are=are, pairs=pairs)
 
 
 def _chinese(head: str, params: Sequence[Param], values: Values, rng: random.Random) -> str:
-    attributes = [attribute(p, values[p.key], "zh", rng) for p in params if not p.phrases_zh]
+    copula = rng.choice(("为", "是", ""))
+    attributes = [_attribute_zh(p, values[p.key], copula) for p in params if not p.phrases_zh]
     parts = [phrase(p, values[p.key], "zh", rng) for p in params if p.phrases_zh]
     rng.shuffle(parts)
     lists = [p for p in parts if p.startswith("：")]
-    parts = [p.lstrip("，") for p in parts if not p.startswith("：")]
-    text = "，".join([head, *parts])
+    text = "，".join([head, *(p.lstrip("，") for p in parts if not p.startswith("："))])
     if attributes:
         joined = rng.choice(("，", "、")).join(attributes)
-        text = rng.choice(
-            (f"{text}，{joined}", f"{text}，已知{joined}", f"{text}，其中{joined}", f"{text}（{joined}）")
-        )
+        text = str(rng.choice(frames()["zh"]["attributes"])).format(t=text, a=joined)
     for i, item in enumerate(lists):
         text += item if i == 0 else f"，{item[1:]}"
     return text

@@ -1,0 +1,281 @@
+"""Hand-written requests of the built-in tools: a small template language with optional parts and alternatives.
+
+One template a line in `catalogue/requests_en.yaml` and `requests_zh.yaml`; a line that begins with "!" is a whole
+sentence, any other an imperative that frames can wrap ("Could you …?").
+
+    {city}        the user's words for the value        {date@on}       with a preposition, where English has one
+    {nights#night} a number and what it counts          {title!}        without quotation marks
+    {limit~}      the parameter's own phrase            {...}           all values that are not said elsewhere
+    [ in {city}]  only where the value is given         <find|look for> one of these
+
+A template fits a set of values when it can say all of them and needs no other.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from data_pipeline.dates import adverbial
+from data_pipeline.slots import Value
+from fcdist.errors import GenerationError
+
+Values = Mapping[str, Value]
+Phrase = Callable[[str], str]
+"""Parameter → its own phrase."""
+_FOLDER = Path(__file__).parent / "catalogue"
+_SLOT = re.compile(r"(\w+)(?:([@#~!])([\w ]*))?$")
+_PLURALS = {"person": "people", "child": "children", "loaf": "loaves", "box": "boxes", "dish": "dishes"}
+_SAMPLE = 3
+"""Fitting templates tried before an alternative without the right slots counts as a misfit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for a value, and how it is put in."""
+
+    key: str
+    mark: str
+    argument: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The place for values that are not said elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several parts; `optional`: or none of them where a value is not given."""
+
+    parts: tuple["Part", ...]
+    optional: bool
+
+
+Part = tuple["str | Slot | Rest | Choice", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled line."""
+
+    part: Part
+    whole: bool
+    """A sentence of its own; otherwise an imperative."""
+    needed: frozenset[str]
+    known: frozenset[str]
+    open: bool
+    """Has a place for values that it does not name."""
+
+    def fits(self, given: frozenset[str]) -> bool:
+        """Whether it needs nothing else than `given`, and can say it all."""
+        return self.needed <= given and (self.open or given <= self.known)
+
+
+class _MissingError(Exception):
+    """A part needs a value that is not given."""
+
+
+@lru_cache(maxsize=1)
+def requests(language: str) -> Mapping[str, tuple[str, ...]]:
+    """Lines by tool; `lookup` and `formula` hold lines with NOUN for tools of these kinds."""
+    table = yaml.safe_load((_FOLDER / f"requests_{language}.yaml").read_text(encoding="utf-8"))
+    return {key: tuple(line for line in text.splitlines() if line.strip()) for key, text in table.items()}
+
+
+@lru_cache(maxsize=8192)
+def compiled(line: str) -> Template:
+    """Parse one line. Raises GenerationError that quotes the line."""
+    whole = line.startswith("!")
+    stream = _Stream(line[1:].lstrip() if whole else line)
+    part = stream.sequence("")
+    slots = list(_slots(part, needed_only=False))
+    return Template(
+        part,
+        whole,
+        frozenset(_slots(part, needed_only=True)),
+        frozenset(slots),
+        any(isinstance(item, Rest) for item in _flat(part)),
+    )
+
+
+class _Stream:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def sequence(self, ends: str) -> Part:
+        """Items up to one of the characters `ends`, which is not consumed."""
+        items: list[str | Slot | Rest | Choice] = []
+        literal = ""
+        while self._at < len(self._text) and self._text[self._at] not in ends:
+            char = self._text[self._at]
+            if char not in "{[<":
+                literal += char
+                self._at += 1
+                continue
+            if literal:
+                items.append(literal)
+                literal = ""
+            self._at += 1
+            items.append(self._slot() if char == "{" else self._choice("]" if char == "[" else ">"))
+        if literal:
+            items.append(literal)
+        if ends and self._at >= len(self._text):
+            raise self._broken(f"{ends[-1]!r} is missing")
+        return tuple(items)
+
+    def _choice(self, end: str) -> Choice:
+        parts = [self.sequence("|" + end)]
+        while self._text[self._at] == "|":
+            self._at += 1
+            parts.append(self.sequence("|" + end))
+        self._at += 1
+        return Choice(tuple(parts), optional=end == "]")
+
+    def _slot(self) -> "Slot | Rest":
+        close = self._text.find("}", self._at)
+        if close < 0:
+            raise self._broken("'}' is missing")
+        inner, self._at = self._text[self._at : close], close + 1
+        if inner == "...":
+            return Rest()
+        if (match := _SLOT.match(inner)) is None:
+            raise self._broken(f"{inner!r} is not a slot")
+        return Slot(match[1], match[2] or "", match[3] or "")
+
+    def _broken(self, why: str) -> GenerationError:
+        return GenerationError(f"request template {self._text!r}: {why}")
+
+
+def _flat(part: Part) -> Iterator[object]:
+    for item in part:
+        yield item
+        if isinstance(item, Choice):
+            for inner in item.parts:
+                yield from _flat(inner)
+
+
+def _slots(part: Part, needed_only: bool) -> Iterator[str]:
+    for item in part:
+        if isinstance(item, Slot):
+            yield item.key
+        elif isinstance(item, Choice) and not (needed_only and item.optional):
+            inner = [set(_slots(p, needed_only)) for p in item.parts]
+            yield from sorted(set.intersection(*inner) if needed_only else set.union(*inner))
+
+
+@dataclass(slots=True)
+class _Writer:
+    values: Values
+    rng: random.Random
+    phrase: Phrase
+    used: set[str]
+
+    def part(self, part: Part) -> str:
+        out, skipped = "", False
+        for item in part:
+            text = self._item(item)
+            if skipped and text.startswith("的"):  # 查北京的天气, but 查天气
+                text = text[1:]
+            if out and text and _run_together(out[-1], text[0]):
+                out += " "
+            elif _NEEDS_AN.search(out) and _VOWEL.match(text):
+                out = out[:-1] + "n "
+            out += text
+            skipped = not text
+        return out
+
+    def _item(self, item: "str | Slot | Rest | Choice") -> str:
+        if isinstance(item, str):
+            return item
+        if isinstance(item, Rest):
+            return "\0"
+        if isinstance(item, Slot):
+            return self._value(item)
+        fitting = [p for p in item.parts if set(_slots(p, needed_only=True)) <= self.values.keys()]
+        if item.optional:
+            saying = [p for p in fitting if next(_slots(p, needed_only=False), None) is not None]
+            fitting = saying or fitting
+            if not fitting or (not saying and len(item.parts) == 1 and self.rng.random() < 0.5):
+                return ""
+        if not fitting:
+            raise _MissingError
+        return self.part(self.rng.choice(fitting))
+
+    def _value(self, slot: Slot) -> str:
+        value = self.values[slot.key]
+        self.used.add(slot.key)
+        if slot.mark == "@":
+            return with_preposition(value.text, slot.argument)
+        if slot.mark == "#":
+            return f"{value.text} {slot.argument if value.arg == 1 else plural(slot.argument)}"
+        if slot.mark == "!":
+            leaf = value.leaves.get("", value.text)
+            return leaf if isinstance(leaf, str) else str(leaf["text"])
+        return self.phrase(slot.key) if slot.mark == "~" else value.text
+
+
+_NEEDS_AN = re.compile(r"\b[Aa] $")
+_VOWEL = re.compile(r"[aeiou8](?!ne\b|ni|se)|11|18", re.I)
+
+
+def _run_together(left: str, right: str) -> bool:
+    return left.isascii() and right.isascii() and left.isalnum() and right.isalnum() and (left + right).strip() != ""
+
+
+def written(
+    lines: Sequence[str],
+    values: Values,
+    rng: random.Random,
+    phrase: Phrase,
+    rest: Callable[[str, Sequence[str]], str],
+    whole: bool | None = None,
+) -> tuple[str, bool] | None:
+    """One of `lines` that says exactly `values`, and whether it is a sentence of its own.
+
+    Args:
+        lines: templates.
+        values: what the user gives.
+        rng: source of choices.
+        phrase: a parameter's own phrase, for `{x~}`.
+        rest: appends the parameters not said elsewhere to what stands before `{...}`.
+        whole: take only sentences (True) or only imperatives (False).
+
+    Returns:
+        None where no line fits.
+    """
+    given = frozenset(values)
+    fitting = [t for line in lines if (t := compiled(line)).fits(given) and whole in (None, t.whole)]
+    for _ in range(min(_SAMPLE, len(fitting))):
+        template = rng.choice(fitting)
+        writer = _Writer(values, rng, phrase, set())
+        try:
+            text = writer.part(template.part)
+        except _MissingError:
+            continue
+        left = [key for key in values if key not in writer.used]
+        if left and not template.open:
+            continue
+        before, _, after = text.partition("\0")
+        return (rest(before, left) if left else before) + after, template.whole
+    return None
+
+
+def plural(noun: str) -> str:
+    """night → nights."""
+    first, _, tail = noun.partition(" ")
+    return f"{_PLURALS.get(first, first + 's')}{' ' + tail if tail else ''}"
+
+
+def with_preposition(text: str, preposition: str) -> str:
+    """ "on March 3", but "tomorrow"; "by Friday", but "in three days"."""
+    if re.match(r"in \w+ |at |on |by ", text, re.I):
+        return text
+    if preposition == "on":
+        return adverbial(text)
+    return f"{preposition} {text}"
