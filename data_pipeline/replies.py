@@ -1,9 +1,8 @@
-"""What the assistant says: questions, refusals, thoughts, and answers made of result fields only."""
+"""What the assistant says: questions, refusals, and answers made of result fields only."""
 
-import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,57 +12,8 @@ from data_pipeline.catalogue import FOLDER, BaseTool
 from data_pipeline.slots import Value, join_words
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
-_MAX_FACTS = 6
-"""Arguments that a thought spells out; of the others it tells the name."""
-_MAX_WORDS = 40
-"""Longest words for a value, in characters, that a thought repeats."""
-_MAX_THOUGHT = 280
-"""Longest facts of a thought, in characters; longer ones shrink to the names of the arguments."""
-_QUOTES = "\"'“”「」《》"
-_THOUGHTS_CALL = {
-    "en": (
-        "Call {t} with {a}.",
-        "{t} fits; given {a}.",
-        "{t} does this: {a}.",
-        "This needs {t}: {a}.",
-        "Use {t}; {a}.",
-    ),
-    "zh": (
-        "调用{t}，{a}。",
-        "{t}符合，已知{a}。",
-        "用{t}，参数：{a}。",
-        "需要{t}：{a}。",
-        "使用{t}；{a}。",
-    ),
-}
-_THOUGHTS_CALL_BARE = {
-    "en": ("Call {t}.", "{t} fits; it needs nothing else.", "This needs {t}."),
-    "zh": ("调用{t}。", "{t}符合，不需要参数。", "需要{t}。"),
-}
-_THOUGHTS_CALLS = {
-    "en": ("{k} calls are needed: {a}.", "This takes {k} calls: {a}.", "Call {a}."),
-    "zh": ("需要{k}次调用：{a}。", "要调用{k}次：{a}。", "调用{a}。"),
-}
-_THOUGHTS_NONE = {
-    "en": (
-        "No offered tool can do this.",
-        "None of the tools fits this request.",
-        "There is no tool for this, so say so.",
-    ),
-    "zh": ("没有工具能做这件事。", "现有工具都不适合这个请求。", "没有合适的工具，直接说明。"),
-}
-_THOUGHTS_TALK = {
-    "en": ("No tool is needed here.", "This can be answered directly.", "Just a chat; no call."),
-    "zh": ("不需要工具。", "可以直接回答。", "无需调用，直接回复。"),
-}
-_THOUGHTS_ASK = {
-    "en": (
-        "{t} needs the {n}; not given, so ask.",
-        "Missing: {n}. Ask for it.",
-        "{t} fits; not given: {n}.",
-    ),
-    "zh": ("{t}需要{n}，用户没说，要问。", "缺少{n}，先询问。", "{t}合适，但没有给出{n}。"),
-}
+_SECOND = {"my": "your", "me": "you", "I": "you"}
+_THIRD = {"my": "their", "me": "them", "I": "they"}
 
 
 @lru_cache(maxsize=1)
@@ -85,49 +35,18 @@ def head_of(tool: BaseTool, language: str) -> str:
     return next(head for head in heads if "{" not in head and head[-1] not in "?？")
 
 
-def thought_call(calls: Sequence[tuple[str, Mapping[str, Value]]], language: str, rng: random.Random) -> str:
-    """The reasoning before calls: the tool, and for each argument the user's words and what they become.
-
-    Args:
-        calls: name and arguments, by public parameter name, of each call.
-        language: of the thought.
-        rng: source of the layout.
-    """
-    colon, comma = ("：", "，") if language == "zh" else (": ", ", ")
-    facts = [comma.join(_facts(values, colon)) for _, values in calls]
-    if sum(map(len, facts)) > _MAX_THOUGHT:
-        facts = [comma.join(values) for _, values in calls]
-    if len(calls) > 1:
-        opening, closing = ("（", "）") if language == "zh" else (" (", ")")
-        each = [
-            f"{name}{opening}{fact}{closing}" if fact else name for (name, _), fact in zip(calls, facts, strict=True)
-        ]
-        layout = rng.choice(_THOUGHTS_CALLS[language])
-        return layout.format(k=len(calls), a=("；" if language == "zh" else "; ").join(each))
-    layouts = _THOUGHTS_CALL if facts[0] else _THOUGHTS_CALL_BARE
-    return rng.choice(layouts[language]).format(t=calls[0][0], a=facts[0])
+def second_person(head: str, language: str) -> str:
+    """A head of the user's, as said to the user: "check my balance" → "check your balance"."""
+    return head if language == "zh" else _with_pronouns(head, _SECOND)
 
 
-def _facts(values: Mapping[str, Value], colon: str) -> list[str]:
-    """`name: words`, or `name: words = argument` where they differ."""
-    out: list[str] = []
-    for name, value in values.items():
-        argument = (
-            "" if isinstance(value.arg, (Mapping, list)) else json.dumps(value.arg, ensure_ascii=False).strip('"')
-        )
-        if not argument or len(value.text) > _MAX_WORDS or len(argument) > _MAX_WORDS or len(out) >= _MAX_FACTS:
-            out.append(name)
-        elif value.text.strip(_QUOTES) in (argument, ""):
-            out.append(f"{name}{colon}{argument}")
-        else:
-            out.append(f"{name}{colon}{value.text} = {argument}")
-    return out
+def third_person(head: str, language: str) -> str:
+    """A head of the user's, as said about the user: "check my balance" → "check their balance"."""
+    return head if language == "zh" else _with_pronouns(head, _THIRD)
 
 
-def thought(kind: str, language: str, rng: random.Random, **slots: str) -> str:
-    """A thought before a turn without call: none, talk or ask."""
-    table = {"none": _THOUGHTS_NONE, "talk": _THOUGHTS_TALK, "ask": _THOUGHTS_ASK}[kind]
-    return rng.choice(table[language]).format(**slots)
+def _with_pronouns(head: str, table: Mapping[str, str]) -> str:
+    return " ".join(table.get(word, word) for word in head.split(" "))
 
 
 def answer(
@@ -138,7 +57,8 @@ def answer(
         return tool.backing.answer(result, language, rng)
     chinese = language == "zh"
     if "error" in result:
-        return sentence(language, "error", rng, i=str(list(result.values())[1]))
+        kind = "error_conflict" if result["error"] == "conflict" else "error"
+        return sentence(language, kind, rng, i=str(list(result.values())[1]))
     if tool.say is not None:
         text = _FIELD.sub(lambda m: _field(m[1], values, result), tool.say[chinese])
         first = text.split(" ")[0]

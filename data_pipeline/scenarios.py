@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from fcdist.config.seeds import derive_seed
 from fcdist.errors import ConfigError
 
-CATEGORIES = ("single", "negative", "slot_filling", "multi_turn", "nested", "date", "parallel", "follow_up")
+CATEGORIES = (
+    "single",
+    "negative",
+    "slot_filling",
+    "nested",
+    "date",
+    "parallel",
+    "chain",
+    "follow_up",
+    "correction",
+    "recovery",
+)
 LANGUAGES = ("en", "zh")
 _RUN = 3
 """Conversations of one category that stand together, so that a set of tools need not serve every category."""
@@ -39,6 +50,11 @@ def plan_cells(
     Raises:
         ConfigError: an unknown category or language has a share.
     """
+    if shares.get("multi_turn"):
+        raise ConfigError(
+            "generate.shares has multi_turn, which is now `chain` (calls that need an earlier result), `follow_up`, "
+            f"`correction` and `recovery`; known: {', '.join(CATEGORIES)}"
+        )
     for name, known, given in (("shares", CATEGORIES, shares), ("languages", LANGUAGES, languages)):
         if unknown := [key for key, share in given.items() if share > 0 and key not in known]:
             raise ConfigError(f"generate.{name} has unknown {unknown[0]!r}; known: {', '.join(known)}")

@@ -1,11 +1,15 @@
-"""The simulated back end: results depend on (seed, tool, arguments) only; identifiers exist once issued."""
+"""The simulated back end: a seeded state in memory, and errors with a type.
+
+Results depend on (seed, tool, arguments) and on what was done before: identifiers exist once issued, a cancelled thing
+cannot be cancelled again, a search also finds what was created, and what is taken stays taken.
+"""
 
 import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_pipeline.catalogue import BaseTool
+from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.expressions import evaluate
 from data_pipeline.people import person
 from data_pipeline.slots import Context, bare
@@ -32,6 +36,9 @@ class World:
         self._rng = random.Random(derive_seed(seed, "world"))
         self._issued: dict[str, set[Any]] = {}
         self._echo: dict[str, str] = {}
+        self._cancelled: set[tuple[str, Any]] = set()
+        self._planned: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self._created: list[tuple[str, dict[str, str], Mapping[str, Any]]] = []
         self.records: dict[str, Mapping[str, Any]] = {}
         """What imported tools created: `kind/identifier` → the arguments it was created with."""
 
@@ -54,26 +61,50 @@ class World:
         """From now on the identifier does not exist."""
         self._issued.get(kind, set()).discard(identifier)
 
-    def execute(self, tool: BaseTool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def plan_outcome(self, tool: BaseTool, key: str, value: Any, outcome: Mapping[str, Any]) -> None:
+        """From now on `tool` answers `outcome` whenever its parameter `key` is `value`: taken, refused, unknown, empty.
+
+        Args:
+            tool: the tool.
+            key: its parameter.
+            value: the argument that leads to it.
+            outcome: the result; one with an "error" changes nothing in the world.
+        """
+        self._planned[tool.id, key, _canonical(value)] = outcome
+
+    def execute(
+        self, tool: BaseTool, arguments: Mapping[str, Any], names: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """Run `tool` on arguments keyed by base parameter.
 
+        Args:
+            tool: the tool.
+            arguments: base parameter → value.
+            names: base parameter → public name, as errors say it.
+
         Returns:
-            The result; `{"error": …}` where an identifier was never issued or was cancelled before.
+            The result. `{"error": "not_found", …}` where an identifier was never issued, `{"error": "conflict", …}`
+            where it was cancelled before, and what `plan_outcome` laid down.
         """
+        for key in arguments if self._planned else ():
+            if (planned := self._planned.get((tool.id, key, _canonical(arguments[key])))) is not None:
+                return dict(planned)
         if tool.backing is not None:
-            key = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
-            rng = random.Random(derive_seed(self._seed, tool.id, key))
+            rng = random.Random(derive_seed(self._seed, tool.id, _canonical(arguments)))
             context = Context(rng, self._language, None, self._pools, self.issue)
             return tool.backing.execute(tool.params, arguments, self, context)
         for param in tool.params:
             if param.kind == "ref" and param.key in arguments:
-                known = self._issued.get(param.spec["kind"], set())
-                if arguments[param.key] not in known:
-                    return {"error": "not_found", param.spec["kind"]: arguments[param.key]}
+                kind, value = param.spec["kind"], arguments[param.key]
+                public = (names or {}).get(param.key, kind)
+                if (kind, value) in self._cancelled:
+                    return {"error": "conflict", public: value, "status": "cancelled"}
+                if not self.knows(kind, value):
+                    return {"error": "not_found", public: value}
                 if tool.act == "cancel":
-                    known.discard(arguments[param.key])
-        canonical = json.dumps(arguments, sort_keys=True, ensure_ascii=False)
-        rng = random.Random(derive_seed(self._seed, tool.id, canonical))
+                    self.forget(kind, value)
+                    self._cancelled.add((kind, value))
+        rng = random.Random(derive_seed(self._seed, tool.id, _canonical(arguments)))
         self._echo = {
             str(param.spec["pool"]): str(arguments[param.key])
             for param in tool.params
@@ -83,7 +114,21 @@ class World:
         result: dict[str, Any] = {}
         for field, spec in tool.out.items():
             result[field] = self._field(spec, rng, {**names, **result})
+        if tool.act == "search":
+            self._show_created(tool, arguments, result)
+        elif tool.act in ("create", "book"):
+            pools = {str(p.spec["pool"]): str(arguments[p.key]) for p in tool.params if _is_text(p, arguments)}
+            self._created.append((tool.domain, pools, arguments))
         return result
+
+    def _show_created(self, tool: BaseTool, arguments: Mapping[str, Any], result: dict[str, Any]) -> None:
+        """Put what was created under the same circumstances in the first row of a search of the same domain."""
+        for field, spec in tool.out.items():
+            column, _, pool = _first_column(spec)
+            for domain, pools, given in self._created:
+                alike = all(given[key] == value for key, value in arguments.items() if key in given)
+                if domain == tool.domain and pool in pools and alike and result[field]:
+                    result[field][0][column] = pools[pool]
 
     def _field(self, spec: Any, rng: random.Random, names: Mapping[str, Any]) -> Any:
         if isinstance(spec, Mapping):
@@ -117,3 +162,20 @@ class World:
         if kind == "code":
             return parts[0] + "".join(rng.choice("0123456789") for _ in range(int(parts[1])))
         return self.issue(parts[1], parts[0])
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _is_text(param: Param, arguments: Mapping[str, Any]) -> bool:
+    return param.key in arguments and param.kind in ("pool", "quoted")
+
+
+def _first_column(spec: Any) -> tuple[str, str, str]:
+    """Name, type and pool of what the rows of a search are called; empty for other results."""
+    if not isinstance(spec, Mapping):
+        return "", "", ""
+    column, inner = next(iter(spec["of"].items()))
+    kind, _, pool = str(inner).partition(" ")
+    return column, kind, pool if kind == "pool" else ""

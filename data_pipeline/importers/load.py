@@ -147,8 +147,11 @@ def servable_shares(shares: Mapping[str, float], tools: Sequence[BaseTool]) -> t
         lacking["nested"] = "no tool has an array or object parameter that can be said"
     if not has(("date",)):
         lacking["date"] = "no tool has a date parameter"
+    changeable = any(p.required and p.kind not in ("bool", "ref", "code", *NESTED) for t in tools for p in t.params)
+    for category in () if changeable else ("correction", "recovery"):
+        lacking[category] = "no tool has a required parameter that could be said in another way"
     if not askable and len(tools) < 2:
-        for category in ("multi_turn", "parallel", "follow_up"):
+        for category in ("parallel", "chain", "follow_up"):
             lacking[category] = "the only tool takes nothing that could differ between two calls"
     wanted = {key: share for key, share in shares.items() if share > 0}
     kept = {key: share for key, share in wanted.items() if key not in lacking}

@@ -1,0 +1,167 @@
+"""Conversations in which users change their mind: a slip of the tongue, a value put right afterwards, never mind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data_pipeline.catalogue import Param
+from data_pipeline.dialogues.draft import Draft, Values
+from data_pipeline.dialogues.requests import ended, is_askable, is_changeable, one_request, withdraw
+from data_pipeline.dialogues.slot_filling import given_words, open_request
+from data_pipeline.slots import Value
+from data_pipeline.surface import ToolInstance
+from data_pipeline.toolsets import consumes, issued_identifier, issues
+from data_pipeline.wording import request
+
+_READING = ("get", "search", "compute", "convert", "quote")
+"""Acts that change nothing, so that doing them again is harmless."""
+_KINDS = {"slip": 28, "asked": 18, "after": 34, "dropped": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value of a request that another one takes the place of."""
+
+    instance: ToolInstance
+    param: Param
+    before: Values
+    after: Values
+
+    @property
+    def old(self) -> Value:
+        """What was said first."""
+        return self.before[self.param.key]
+
+    @property
+    def new(self) -> Value:
+        """What is meant."""
+        return self.after[self.param.key]
+
+
+def write_correction(draft: Draft) -> None:
+    """One of `_KINDS`; what the tools do not allow becomes a slip within the request."""
+    kind = draft.rng.choices(list(_KINDS), list(_KINDS.values()))[0]
+    if not _WRITERS[kind](draft) and not _slip(draft):
+        _dropped(draft)
+
+
+def _change(draft: Draft, instances: Sequence[ToolInstance]) -> Change | None:
+    usable = [i for i in instances if any(p.required and is_changeable(p) for p in i.params)]
+    if not usable:
+        return None
+    instance = draft.rng.choice(usable)
+    before = draft.values(instance)
+    param = draft.rng.choice([p for p in instance.params if p.key in before and is_changeable(p)])
+    taken = [value.arg for value in before.values()]
+    after = {**before, param.key: draft.another(param, taken)}
+    return Change(instance, param, before, after)
+
+
+def _slots(draft: Draft, change: Change) -> dict[str, str]:
+    return {"o": change.old.text, "t": change.new.text, "n": draft.noun(change.param)}
+
+
+def _slip(draft: Draft) -> bool:
+    """The user says one value and puts it right in the same breath."""
+    change = _change(draft, draft.tool_set.instances)
+    if change is None:
+        return False
+    text = ended(request(change.instance, change.before, draft.language, draft.rng, bare=True), draft)
+    draft.say(draft.sentence("slip", R=text, **_slots(draft, change)))
+    withdraw(draft, change.instance, change.before, change.after)
+    draft.facts["kind"] = "slip"
+    draft.run([(change.instance, change.after)])
+    return True
+
+
+def _asked(draft: Draft) -> bool:
+    """Something is missing; with the answer the user also puts another value right."""
+    usable = [i for i in draft.tool_set.instances if sum(is_askable(p) for p in i.params) > 1]
+    change = _change(draft, usable)
+    if change is None:
+        return False
+    instance = change.instance
+    askable = [p for p in instance.params if is_askable(p) and p is not change.param]
+    if not askable:
+        return False
+    missing = draft.rng.choice(askable)
+    open_request(draft, instance, change.before, [missing])
+    answer = ended(given_words(draft, change.after, [missing]), draft)
+    draft.say(draft.sentence("slip_said", A=answer, **_slots(draft, change)))
+    withdraw(draft, instance, change.before, change.after)
+    draft.facts["kind"] = "asked"
+    draft.run([(instance, change.after)])
+    return True
+
+
+def _after(draft: Draft) -> bool:
+    """The value is put right after the call: done again where that is harmless, else moved or cancelled first."""
+    moved = [i for i in draft.tool_set.instances if _canceller(draft, i) is not None]
+    if moved and draft.rng.random() < 0.7:
+        return _rebook(draft, moved)
+    change = _change(draft, [i for i in draft.tool_set.instances if i.base.act in _READING])
+    if change is None:
+        return _rebook(draft, moved)
+    one_request(draft, change.instance, change.before)
+    draft.say(draft.sentence("slip_after", **_slots(draft, change)))
+    withdraw(draft, change.instance, change.before, change.after)
+    draft.facts["kind"] = "after"
+    draft.run([(change.instance, change.after)])
+    return True
+
+
+def _canceller(draft: Draft, instance: ToolInstance) -> ToolInstance | None:
+    """The tool of the set that undoes what `instance` makes and needs nothing but its identifier."""
+    kind = issues(instance.base)
+    return next(
+        (
+            other
+            for other in draft.tool_set.instances
+            if kind and other.base.act == "cancel" and consumes(other.base) == kind
+            if sum(p.required for p in other.params) == 1
+        ),
+        None,
+    )
+
+
+def _rebook(draft: Draft, moved: Sequence[ToolInstance]) -> bool:
+    """What was made is cancelled, then made anew with the right value."""
+    change = _change(draft, moved)
+    if change is None:
+        return False
+    canceller = _canceller(draft, change.instance)
+    assert canceller is not None
+    made = issued_identifier(change.instance.base, one_request(draft, change.instance, change.before))
+    draft.say(draft.sentence("slip_booked", **_slots(draft, change)))
+    withdraw(draft, change.instance, change.before, change.after)
+    draft.facts["kind"] = "rebooked"
+    key = next(p.key for p in canceller.params if p.kind == "ref" and p.required)
+    identifier = {key: Value(made, str(made), {"": {"text": "", "result": made}})}
+    draft.call([(canceller, identifier)], f"{change.instance.tool.name}: {made}")
+    cancelled = f"{made}已取消" if draft.chinese else f"{made} is cancelled"
+    results = draft.call([(change.instance, change.after)], cancelled)
+    draft.answer([(change.instance, change.after)], results, draft.sentence("moved", i=str(made)))
+    return True
+
+
+def _dropped(draft: Draft) -> bool:
+    """A first request is served; a second one is taken back, in the same breath or when asked for a detail."""
+    first, second = draft.pick(), draft.pick()
+    one_request(draft, first, draft.values(first))
+    values = draft.values(second)
+    askable = [p for p in second.params if is_askable(p)]
+    draft.facts["kind"] = "dropped"
+    if askable and draft.rng.random() < 0.5:
+        missing = draft.rng.choice(askable)
+        given = {key: value for key, value in values.items() if key != missing.key}
+        draft.say(request(second, given, draft.language, draft.rng))
+        draft.ask(second, [missing], given)
+        draft.say(draft.sentence("drop_after"))
+    else:
+        text = ended(request(second, values, draft.language, draft.rng, bare=True), draft)
+        draft.say(draft.sentence("drop", R=text))
+    draft.facts["dropped"] = draft.turns - 1
+    draft.talk(draft.sentence("dropped"), "stop", t=second.tool.name)
+    return True
+
+
+_WRITERS = {"slip": _slip, "asked": _asked, "after": _after, "dropped": _dropped}

@@ -1,0 +1,195 @@
+"""A conversation being written: who says what, what is called, and what the world answers."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from data_pipeline.catalogue import BaseTool, Catalogue, Param
+from data_pipeline.replies import answer, second_person, sentence
+from data_pipeline.replies import head_of as head_words
+from data_pipeline.slots import Context, Value, join_words, sample
+from data_pipeline.surface import ToolInstance
+from data_pipeline.thoughts import PlannedCall, before_answer, before_calls, before_question, before_talk
+from data_pipeline.toolsets import ToolSet
+from data_pipeline.wording import capital, imperative
+from data_pipeline.world import World
+from fcdist.schema.conversation import Message, ToolCall
+
+Values = dict[str, Value]
+Planned = tuple[ToolInstance, Values]
+Any_ = TypeVar("Any_")
+_TRIES = 20
+
+
+class RepetitionError(Exception):
+    """Chance drew the same call or user turn twice; the caller draws again."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A conversation being written."""
+
+    tool_set: ToolSet
+    catalogue: Catalogue
+    language: str
+    rng: random.Random
+    world: World
+    split: Sequence[BaseTool]
+    """All base tools of this split; requests without a tool are drawn from them."""
+    messages: list[Message] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the gates should know; see data_pipeline.programmatic."""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """The words behind every call, for the gates."""
+    made: list[ToolCall] = field(default_factory=list)
+
+    @property
+    def chinese(self) -> bool:
+        """Whether the conversation is in Chinese."""
+        return self.language == "zh"
+
+    @property
+    def turns(self) -> int:
+        """User turns so far."""
+        return sum(message.role == "user" for message in self.messages)
+
+    def either(self, english: Sequence[Any_], chinese: Sequence[Any_]) -> Any_:
+        """One of the options of the conversation's language."""
+        return self.rng.choice(chinese if self.chinese else english)
+
+    def noun(self, param: Param) -> str:
+        """What the parameter is called in the conversation's language."""
+        return param.noun_zh if self.chinese else param.noun
+
+    def head(self, tool: BaseTool) -> str:
+        """What `tool` does, as the assistant says it to the user."""
+        return second_person(head_words(tool, self.language), self.language)
+
+    def sentence(self, kind: str, **slots: str) -> str:
+        """One of the sentences of `kind`, filled in, its first letter in upper case."""
+        return capital(sentence(self.language, kind, self.rng, **slots))
+
+    def context(self, relative: bool = True) -> Context:
+        """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""
+        today = self.tool_set.today if relative else None
+        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue)
+
+    def say(self, text: str) -> None:
+        """The user speaks."""
+        if any(m.role == "user" and m.content == text for m in self.messages):
+            raise RepetitionError
+        self.messages.append(Message("user", text))
+
+    def reply(self, text: str, thought: str | None = None) -> None:
+        """The assistant speaks."""
+        self.messages.append(Message("assistant", text, thought))
+
+    def ask(self, instance: ToolInstance, params: Sequence[Param], given: Mapping[str, Value], again: str = "") -> None:
+        """The assistant asks for `params` of `instance`; `again` names the sentences of a second question."""
+        nouns = join_words([self.noun(p) for p in params], self.language)
+        names = [instance.names[p.key] for p in params]
+        plan = self._plan(instance, given)
+        why = before_question(plan, nouns, names, self.language, self.rng)
+        self.reply(self.sentence(again or ("ask" if len(params) == 1 else "ask2"), n=nouns), why)
+
+    def talk(self, text: str, kind: str = "talk", **slots: str) -> None:
+        """The assistant speaks where no call is due; `kind` and `slots` choose and fill its thought."""
+        self.reply(text, before_talk(kind, self.language, self.rng, **slots))
+
+    def call(self, planned: Sequence[Planned], seen: str = "") -> list[dict[str, Any]]:
+        """The assistant calls; the world answers.
+
+        Args:
+            planned: tools and what they are called with.
+            seen: what an earlier result said that leads to this call; opens the thought.
+
+        Returns:
+            The results.
+        """
+        calls: list[ToolCall] = []
+        results: list[dict[str, Any]] = []
+        start = len(self.calls)
+        for number, (instance, values) in enumerate(planned, start + 1):
+            public = instance.arguments(values)
+            text = json.dumps(public, ensure_ascii=False)
+            if any(c.name == instance.tool.name and c.arguments == text for c in calls + self.made):
+                raise RepetitionError
+            calls.append(ToolCall(f"call_{number}", instance.tool.name, text))
+            self.calls.append({"name": instance.tool.name, "spans": instance.spans(values)})
+            results.append(self.world.execute(instance.base, instance.restore(public), instance.labels))
+        self.made += calls
+        why = before_calls([self._plan(*each) for each in planned], seen, self.language, self.rng)
+        self.messages.append(Message("assistant", None, why, tuple(calls)))
+        for call, result in zip(calls, results, strict=True):
+            content = json.dumps(result, ensure_ascii=False)
+            self.messages.append(Message("tool", content, tool_call_id=call.id, name=call.name))
+        return results
+
+    def _plan(self, instance: ToolInstance, values: Mapping[str, Value]) -> PlannedCall:
+        facts = instance.facts(values)
+        goal = head_words(instance.base, self.language)
+        return PlannedCall(instance.tool.name, goal, {name: fact.arg for name, fact in facts.items()}, facts)
+
+    def answer(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]], opening: str = "") -> str:
+        """The assistant reports the results, after `opening`. Returns the report."""
+        report = self.report(planned, results)
+        self.reply(opening + ("" if self.chinese or not opening else " ") + report)
+        return report
+
+    def report(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]]) -> str:
+        """What the assistant says about `results`."""
+        same = {i.base.id for i, _ in planned}
+        if len(planned) > 1 and len(same) == 1 and all(set(r) == {"result"} for r in results):
+            listed = join_words([str(r["result"]) for r in results], self.language)
+            return self.sentence("both", l=listed)
+        if len(same) == 1 and all(r == results[0] for r in results):
+            planned, results = planned[:1], results[:1]
+        parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
+        return ("" if self.chinese else " ").join(dict.fromkeys(parts))
+
+    def run(self, planned: Sequence[Planned], seen: str = "") -> list[dict[str, Any]]:
+        """Call, then answer."""
+        results = self.call(planned, seen)
+        self.answer(planned, results)
+        return results
+
+    def tell_failure(self, text: str, said: str) -> None:
+        """The assistant tells what went wrong; `said` is what the result said, for its thought."""
+        self.reply(text, before_answer(said, self.language, self.rng))
+
+    def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
+        """Values of all required parameters, those in `must`, and some of the others."""
+        share = self.rng.choice((0.0, 0.25, 0.5))
+        out: Values = {}
+        for param in instance.params:
+            if param.required or param.key in must or self.rng.random() < share:
+                out[param.key] = sample(param.spec, self.context(relative))
+        return instance.base.backing.ordered(out) if instance.base.backing is not None else out
+
+    def another(self, param: Param, not_these: Sequence[Any]) -> Value:
+        """A value of `param` whose argument is none of `not_these`. Raises RepetitionError where chance gives none."""
+        for _ in range(_TRIES):
+            value = sample(param.spec, self.context())
+            if value.arg not in not_these:
+                return value
+        raise RepetitionError
+
+    def pick(self, kinds: Sequence[str] = ()) -> ToolInstance:
+        """An instance of the set; with a parameter of one of `kinds` where there is one."""
+        fitting = [i for i in self.tool_set.instances if any(p.kind in kinds for p in i.params)]
+        return self.rng.choice(fitting or list(self.tool_set.instances))
+
+    def core(self, instance: ToolInstance, values: Values) -> str:
+        """The request for `instance` as an imperative without frame."""
+        text, question = imperative(instance, values, self.language, self.rng)
+        for _ in range(_TRIES):
+            if not question:
+                break
+            text, question = imperative(instance, values, self.language, self.rng)
+        return text
+
+    def joined(self, *texts: str) -> str:
+        """Sentences one after the other."""
+        return ("" if self.chinese else " ").join(text for text in texts if text)

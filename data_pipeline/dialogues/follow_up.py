@@ -1,0 +1,59 @@
+"""Conversations in which later requests lean on the first: "and Berlin?", or ask for its result again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data_pipeline.catalogue import Param
+from data_pipeline.dialogues.chain import write_two_requests
+from data_pipeline.dialogues.draft import Draft, Values
+from data_pipeline.dialogues.parallel import VARIED
+from data_pipeline.dialogues.requests import one_request
+from data_pipeline.slots import Value
+from data_pipeline.surface import ToolInstance
+from data_pipeline.toolsets import issued_identifier, issues
+from data_pipeline.wording import attribute, phrase
+
+
+def write_follow_up(draft: Draft) -> None:
+    """A request, then the same with another value once or twice; or a second request of its own."""
+    rng = draft.rng
+    usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in VARIED]
+    usable = [(i, p) for i, p in usable if i.base.act in ("get", "search", "compute")] or usable
+    if not usable or rng.random() < 0.2:
+        draft.facts["kind"] = "two_requests"
+        return write_two_requests(draft)
+    instance, param = rng.choice(usable)
+    values = draft.values(instance)
+    result = one_request(draft, instance, values)
+    draft.facts["kind"] = "varied"
+    used = [values[param.key].arg]
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        value = draft.another(param, used)
+        used.append(value.arg)
+        values = {**values, param.key: value}
+        draft.say(_ellipsis(draft, param, value))
+        (result,) = draft.run([(instance, values)])
+    if rng.random() < 0.15:
+        recall(draft, instance, values, result)
+
+
+def _ellipsis(draft: Draft, param: Param, value: Value) -> str:
+    if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
+        return draft.sentence("follow", t=value.text)
+    worded = phrase(param, value, draft.language, draft.rng).lstrip(": ，：")
+    named = worded if param.phrases_en else attribute(param, value, draft.language, draft.rng)
+    return draft.sentence("follow_attr", t=value.text, n=draft.noun(param), a=named)
+
+
+def recall(draft: Draft, instance: ToolInstance, values: Values, result: Mapping[str, Any]) -> None:
+    """The user asks for the last result again; it is repeated without a call."""
+    numbered = issues(instance.base) is not None and instance.base.backing is None and "error" not in result
+    said = str(draft.messages[-1].content)
+    noun = instance.base.noun[draft.chinese]
+    draft.say(draft.sentence("recall_id", n=noun) if numbered else draft.sentence("recall"))
+    draft.facts["recalled"] = draft.turns - 1
+    if numbered:
+        text = draft.sentence("recalled_id", i=str(issued_identifier(instance.base, result)))
+    else:
+        text = draft.sentence("recalled", A=said)
+    draft.talk(text, "recall", t=instance.tool.name)

@@ -1,0 +1,71 @@
+"""Conversations in which one request needs several calls at once, none of which waits for another."""
+
+from data_pipeline.dialogues.draft import Draft
+from data_pipeline.dialogues.requests import write_single
+from data_pipeline.slots import Value, join_words, sample
+from data_pipeline.surface import ToolInstance
+from data_pipeline.wording import capital, request
+
+VARIED = ("pool", "enum", "int", "num", "money", "pct", "year", "company", "person")
+"""Kinds of values that a user lists, or changes from one request to the next."""
+_TRIES = 20
+_LINKS = ((", and ", " and also ", ", then ", ". Also ", "; and "), ("，再", "，然后", "。另外", "，顺便", "，同时"))
+_FRAMES = (
+    ("{}.", "Please {}.", "I need you to {}.", "{}", "Can you {}?", "I'd like to {}."),
+    ("{}。", "请{}。", "帮我{}。", "{}", "麻烦{}。"),
+)
+_REPEATS = (
+    ("{0}. Then {1}.", "{0}, and {1}.", "{0}; also {1}.", "Two things: {0}, and {1}.", "Please {0} and then {1}."),
+    ("{0}，再{1}。", "{0}。另外{1}。", "两件事：{0}；{1}。", "请{0}，然后{1}。"),
+)
+
+
+def write_parallel(draft: Draft) -> None:
+    """Two tools, one tool for several values, or one tool twice."""
+    if len(draft.tool_set.instances) >= 2 and draft.rng.random() < 0.45:
+        return _two_tools(draft)
+    usable = [
+        (i, p)
+        for i in draft.tool_set.instances
+        if i.base.act in ("get", "search", "compute")
+        for p in i.params
+        if p.required and p.kind in VARIED
+    ]
+    if not usable:
+        return _repeat(draft, draft.pick())
+    instance, param = draft.rng.choice(usable)
+    if param.phrases_en == () or (len(usable) > 2 and draft.rng.random() < 0.3):
+        return _repeat(draft, instance)
+    values = draft.values(instance)
+    several: dict[str, Value] = {}
+    wanted = draft.rng.choice((2, 2, 3))
+    for _ in range(_TRIES):
+        value = sample(param.spec, draft.context())
+        if len(several) < wanted:
+            several.setdefault(str(value.arg), value)
+    if len(several) < 2:
+        return _repeat(draft, instance)
+    joined = Value(None, join_words([value.text for value in several.values()], draft.language))
+    draft.say(request(instance, {**values, param.key: joined}, draft.language, draft.rng))
+    draft.facts["kind"] = "listed"
+    draft.run([(instance, {**values, param.key: value}) for value in several.values()])
+
+
+def _two_tools(draft: Draft) -> None:
+    planned = [(i, draft.values(i)) for i in draft.rng.sample(draft.tool_set.instances, 2)]
+    text = draft.rng.choice(_LINKS[draft.chinese]).join(draft.core(i, v) for i, v in planned)
+    draft.say(capital(draft.rng.choice(_FRAMES[draft.chinese]).format(text)))
+    draft.facts["kind"] = "two_tools"
+    draft.run(planned)
+
+
+def _repeat(draft: Draft, instance: ToolInstance) -> None:
+    """The same tool twice with different values."""
+    first = draft.values(instance)
+    second = {key: sample(instance.base.param(key).spec, draft.context()) for key in first}
+    if all(second[key].arg == first[key].arg for key in first):
+        return write_single(draft)
+    texts = [draft.core(instance, values) for values in (first, second)]
+    draft.say(capital(draft.rng.choice(_REPEATS[draft.chinese]).format(*texts)))
+    draft.facts["kind"] = "repeated"
+    draft.run([(instance, first), (instance, second)])

@@ -1,0 +1,359 @@
+"""Conversations in which a call fails or finds nothing: the assistant says so, and the user decides how to go on.
+
+Only where the error itself says how the call has to look (an id written differently, a cap on the number of hits) does
+the assistant repair it without asking, and tells what it changed.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from data_pipeline.catalogue import NESTED, Param
+from data_pipeline.dialogues.chain import taken
+from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
+from data_pipeline.dialogues.requests import is_changeable, ordinal
+from data_pipeline.slots import Value, join_words
+from data_pipeline.surface import ToolInstance
+from data_pipeline.wording import capital, phrase, request
+from fcdist.errors import SchemaError
+from fcdist.schema.checks import check_arguments
+
+_BOOKING = ("book", "create")
+_NUMBERS = ("int", "num", "money")
+_FREE_TEXT = ("title", "task", "message", "sentence", "word", "topic", "address", "issue", "subjectline", "keyword")
+"""Pools whose values are whatever the user likes, so that none of them is unknown."""
+_CAPS = ("limit", "max_results", "page_size", "per_page", "top_k", "count")
+_WEIGHTS = {
+    "sold_out": 5,
+    "conflict": 4,
+    "empty": 5,
+    "not_found": 4,
+    "misspelt": 4,
+    "respelled": 4,
+    "capped": 4,
+    "invalid": 2,
+    "refused": 1,
+}
+_UNLIKELY = 0.05
+"""Weight of a refusal without a reason where anything better is to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A parameter through which a call of a tool fails."""
+
+    kind: str
+    instance: ToolInstance
+    param: Param
+
+
+def write_recovery(draft: Draft) -> None:
+    """A call that fails because of one of its values, and the way out."""
+    troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in _kinds(i, p)]
+    if not troubles:
+        raise RepetitionError
+    for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
+        draft.facts["kind"] = kind
+        try:
+            return _WRITERS[kind](draft, draft.rng.choice([t for t in troubles if t.kind == kind]))
+        except RepetitionError:
+            if draft.turns:
+                raise
+    raise RepetitionError
+
+
+def _in_drawn_order(kinds: list[str], rng: random.Random) -> list[str]:
+    """By weight; a refusal without a reason only where nothing better is to be had."""
+    weights = {kind: _WEIGHTS[kind] if kind != "refused" or len(kinds) == 1 else _UNLIKELY for kind in kinds}
+    return sorted(kinds, key=lambda kind: rng.random() ** (1 / weights[kind]), reverse=True)
+
+
+def _kinds(instance: ToolInstance, param: Param) -> list[str]:
+    """How a call of the tool may fail through the parameter."""
+    kinds: list[str] = []
+    act, built_in = instance.base.act, instance.base.backing is None
+    free = param.kind == "pool" and str(param.spec["pool"]).endswith(_FREE_TEXT)
+    if act in _BOOKING and param.required and param.kind in ("date", "time"):
+        kinds += ["conflict"] if act == "create" else ["sold_out"]
+    if act == "book" and param.required and param.kind in ("enum", "pool") and not free:
+        kinds.append("sold_out")
+    if act == "search" and "results" in instance.base.out and param.kind != "bool" and param.kind not in NESTED:
+        kinds += ["empty"] if not param.required or is_changeable(param) else []
+        kinds += ["capped"] if param.key in _CAPS else []
+    if param.required and param.kind in ("ref", "code"):
+        kinds += ["not_found", "respelled"] if param.kind == "ref" and built_in else ["not_found"]
+    if param.required and act in ("get", "book", "control") and param.kind == "pool" and not free:
+        kinds.append("misspelt")
+    if param.required and param.kind in _NUMBERS and act != "compute" and not param.spec.get("u"):
+        kinds.append("invalid")
+    return [*kinds, "refused"] if param.required and is_changeable(param) else kinds
+
+
+def _fail(draft: Draft, trouble: Trouble, values: Values, outcome: Mapping[str, Any], error: str) -> None:
+    """The user asks, the call fails with `outcome`."""
+    instance, key = trouble.instance, trouble.param.key
+    _check_fits(instance, values)
+    draft.world.plan_outcome(instance.base, key, values[key].arg, outcome)
+    draft.say(request(instance, values, draft.language, draft.rng))
+    _noted_call(draft, trouble, values, error)
+
+
+def _check_fits(instance: ToolInstance, values: Values) -> None:
+    """A user's tool may refuse a value by its schema: then nobody can call it so. Raises RepetitionError."""
+    if instance.base.backing is None:
+        return
+    try:
+        check_arguments(instance.tool, json.dumps(instance.arguments(values), ensure_ascii=False))
+    except SchemaError:
+        raise RepetitionError from None
+
+
+def _noted_call(draft: Draft, trouble: Trouble, values: Values, error: str) -> None:
+    draft.facts.setdefault("errors", []).append({"call": len(draft.calls), "error": error})
+    draft.call([(trouble.instance, values)])
+
+
+def _values(draft: Draft, trouble: Trouble) -> Values:
+    """Values in which that of the troubled parameter stands alone. Raises RepetitionError where another equals it."""
+    values = draft.values(trouble.instance, [trouble.param.key])
+    args = [str(value.arg) for value in values.values()]
+    if args.count(str(values[trouble.param.key].arg)) > 1:
+        raise RepetitionError
+    return values
+
+
+def _go_on(draft: Draft, trouble: Trouble, values: Values, new: Value, seen: str = "") -> None:
+    """The call succeeds with another value, or without the parameter where `new` has no argument."""
+    rest = {key: value for key, value in values.items() if key != trouble.param.key}
+    after = {key: new if key == trouble.param.key else value for key, value in values.items()} if new.text else rest
+    draft.run([(trouble.instance, after)], seen)
+
+
+def _taken(draft: Draft, trouble: Trouble) -> None:
+    """Sold out or in conflict, with what is still to be had."""
+    param, values = trouble.param, _values(draft, trouble)
+    value = values[param.key]
+    free = _alternatives(draft, param, value)
+    public = trouble.instance.names[param.key]
+    outcome: dict[str, Any] = {"error": trouble.kind, public: value.arg, "available": [item.arg for item in free]}
+    slots = {"v": value.text, "l": _or([str(item.arg) for item in free], draft)}
+    if trouble.kind == "conflict":
+        other = draft.rng.choice(draft.catalogue.pools["title"])[draft.chinese]
+        outcome = {"error": "conflict", public: value.arg, "conflicts_with": other, "available": outcome["available"]}
+        slots["w"] = other
+    _fail(draft, trouble, values, outcome, trouble.kind)
+    said = f"{trouble.kind}（{value.arg}）" if draft.chinese else f"{trouble.kind} for {value.arg}"
+    draft.tell_failure(draft.sentence(trouble.kind, **slots), said)
+    place = draft.rng.randrange(len(free))
+    chosen = _choose(draft, free, place)
+    seen = f"available[{place}] = {chosen.arg}" if "result" in str(chosen.leaves) else ""
+    _go_on(draft, trouble, values, chosen, seen)
+
+
+def _choose(draft: Draft, free: Sequence[Value], place: int) -> Value:
+    """The user takes one of what is free: by its place, or by name."""
+    value = taken(free[place].arg)
+    if len(free) == 1 and draft.rng.random() < 0.6:
+        draft.say(draft.sentence("pick_only"))
+        return value
+    if len(free) > 1 and draft.rng.random() < 0.45:
+        draft.say(draft.sentence("pick_nth", k=ordinal(place, draft)))
+        return value
+    text = str(value.arg)
+    draft.say(draft.sentence("pick", t=text, T=capital(text)))
+    return Value(value.arg, text, {"": text})
+
+
+def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
+    """One to three values that are free: near in time, else any others."""
+    number = draft.rng.choice((1, 2, 2, 3))
+    if param.kind == "date":
+        day = date.fromisoformat(str(value.arg))
+        days = sorted(draft.rng.sample(range(1, 6), number))
+        return [taken((day + timedelta(n)).isoformat()) for n in days]
+    if param.kind == "time":
+        hour, minute = (int(part) for part in str(value.arg).split(":"))
+        hours = [h for h in (hour - 2, hour - 1, hour + 1, hour + 2) if 7 <= h <= 22]
+        return [taken(f"{h:02d}:{minute:02d}") for h in sorted(draft.rng.sample(hours, min(number, len(hours))))]
+    found: list[Value] = []
+    for _ in range(number):
+        found.append(taken(draft.another(param, [value.arg, *(item.arg for item in found)]).arg))
+    return found
+
+
+def _or(texts: Sequence[str], draft: Draft) -> str:
+    return join_words(list(texts), draft.language)
+
+
+def _empty(draft: Draft, trouble: Trouble) -> None:
+    """A search finds nothing: an optional filter is dropped, a required value replaced, if the user agrees."""
+    param, values = trouble.param, _values(draft, trouble)
+    value = values[param.key]
+    _fail(draft, trouble, values, {"results": []}, "empty")
+    said = "results为空" if draft.chinese else "results is empty"
+    if not param.required:
+        words = phrase(param, value, draft.language, draft.rng).lstrip(":：， ")
+        named = draft.noun(param) if draft.chinese or draft.rng.random() < 0.6 else f"“{words}”"
+        text = named if draft.chinese or named[0] == "“" else f"the {named}"
+        draft.tell_failure(draft.sentence("empty_drop", x=text), said)
+        draft.say(draft.sentence("drop_yes"))
+        return _go_on(draft, trouble, values, Value(None, ""))
+    draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
+    new = draft.another(param, [value.arg])
+    draft.say(draft.sentence("try_other", t=new.text, T=capital(new.text)))
+    _go_on(draft, trouble, values, new)
+
+
+def _not_found(draft: Draft, trouble: Trouble) -> None:
+    """An identifier that does not exist; the user looks again."""
+    param, values = trouble.param, _values(draft, trouble)
+    right = values[param.key]
+    wrong = _with_other_digits(str(right.arg), draft.rng)
+    values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
+    public = trouble.instance.names[param.key]
+    _fail(draft, trouble, values, {"error": "not_found", public: wrong}, "not_found")
+    said = f"not_found（{wrong}）" if draft.chinese else f"not_found for {wrong}"
+    draft.tell_failure(draft.sentence("not_found", v=wrong, n=draft.noun(param)), said)
+    draft.say(draft.sentence("other", t=right.text, T=capital(right.text)))
+    _go_on(draft, trouble, values, right)
+
+
+def _with_other_digits(text: str, rng: random.Random) -> str:
+    """`text` with two neighbouring digits swapped, or one digit changed. Raises RepetitionError without digits."""
+    places = [i for i, char in enumerate(text) if char.isdigit()]
+    if not places:
+        raise RepetitionError
+    for i in rng.sample(places, len(places)):
+        if i + 1 in places and text[i] != text[i + 1]:
+            return text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+    i = places[-1]
+    return text[:i] + str((int(text[i]) + rng.randint(1, 9)) % 10) + text[i + 1 :]
+
+
+def _misspelt(draft: Draft, trouble: Trouble) -> None:
+    """A name with a slip of the keyboard; the result offers the closest one, the user confirms it."""
+    param, values = trouble.param, _values(draft, trouble)
+    right = str(values[param.key].arg)
+    wrong = _mistyped(right, draft)
+    values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
+    public = trouble.instance.names[param.key]
+    _fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
+    said = f"not_found，最接近{right}" if draft.chinese else f"not_found, closest is {right}"
+    draft.tell_failure(draft.sentence("not_found_hint", v=wrong, m=right), said)
+    draft.say(draft.sentence("confirm", m=right))
+    spoken = right in str(draft.messages[-1].content)
+    new = Value(right, right, {"": right}) if spoken else taken(right)
+    _go_on(draft, trouble, values, new, "" if spoken else f"did_you_mean = {right}")
+
+
+def _mistyped(text: str, draft: Draft) -> str:
+    """Two neighbouring letters inside a word in the wrong order. Raises RepetitionError where that changes nothing."""
+    first = 0 if draft.chinese and len(text) > 2 else 1
+    places = [
+        i for i in range(first, len(text) - 1) if text[i : i + 2].isalpha() and text[i].lower() != text[i + 1].lower()
+    ]
+    if len(text) < 3 or not places:
+        raise RepetitionError
+    i = draft.rng.choice(places)
+    return text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+
+
+def _respelled(draft: Draft, trouble: Trouble) -> None:
+    """An identifier in lower case or without its hyphen; the error says how it is filed, so no question is due."""
+    param, values = trouble.param, _values(draft, trouble)
+    right = str(values[param.key].arg)
+    loose = right.lower() if "-" not in right or draft.rng.random() < 0.5 else right.replace("-", "")
+    if loose == right:
+        raise RepetitionError
+    values = {**values, param.key: Value(loose, loose, {"": loose})}
+    public = trouble.instance.names[param.key]
+    outcome = {"error": "invalid", public: loose, "expected": right}
+    _repair(draft, trouble, values, outcome, taken(right), f"expected {right}", "respelled", m=right)
+
+
+def _capped(draft: Draft, trouble: Trouble) -> None:
+    """More hits are wanted than the tool gives at once; the error names the most there are."""
+    param, values = trouble.param, _values(draft, trouble)
+    value = values[param.key].arg
+    if not isinstance(value, int) or value < 3:
+        raise RepetitionError
+    most = draft.rng.randint(2, value - 1)
+    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], "maximum": most}
+    slots = {"m": str(most), "n": draft.noun(param)}
+    _repair(draft, trouble, values, outcome, taken(most), f"maximum = {most}", "capped", **slots)
+
+
+def _repair(
+    draft: Draft,
+    trouble: Trouble,
+    values: Values,
+    outcome: Mapping[str, Any],
+    new: Value,
+    seen: str,
+    told: str,
+    **slots: str,
+) -> None:
+    """The assistant calls again as the error says, and tells what it changed."""
+    instance, key = trouble.instance, trouble.param.key
+    after = {**values, key: new}
+    if instance.arguments(after).get(instance.names[key]) != new.arg:
+        raise RepetitionError  # the tool's face writes the value in another way than the error does
+    _check_fits(instance, after)
+    _fail(draft, trouble, values, outcome, "invalid")
+    results = draft.call([(instance, after)], seen)
+    draft.answer([(instance, after)], results, draft.sentence(told, **slots))
+
+
+def _invalid(draft: Draft, trouble: Trouble) -> None:
+    """A number beyond what the tool takes; the user chooses one within."""
+    param, values = trouble.param, _values(draft, trouble)
+    old, new = values[param.key], draft.another(param, [values[param.key].arg])
+    high = float(old.arg) > float(new.arg)
+    bound = "maximum" if high else "minimum"
+    limit = _between(new.arg, old.arg)
+    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], bound: limit}
+    _fail(draft, trouble, values, outcome, "invalid")
+    said = f"invalid，{bound} = {limit}" if draft.chinese else f"invalid, {bound} = {limit}"
+    slots = {"v": old.text, "m": str(limit), "n": draft.noun(param)}
+    draft.tell_failure(draft.sentence("too_high" if high else "too_low", **slots), said)
+    draft.say(draft.sentence("other" if draft.rng.random() < 0.4 else "try_other", t=new.text, T=capital(new.text)))
+    _go_on(draft, trouble, values, new)
+
+
+def _between(inside: float, outside: float) -> float:
+    """A round limit that `inside` keeps and `outside` breaks; `inside` itself where none lies between."""
+    for step in (1000, 500, 100, 50, 10, 5, 1):
+        limit = (int(inside) // step + (1 if outside > inside and int(inside) % step else 0)) * step
+        if min(inside, outside) <= limit <= max(inside, outside) and limit != outside and limit > 0:
+            return limit
+    return inside
+
+
+def _refused(draft: Draft, trouble: Trouble) -> None:
+    """A value that the tool does not take, without a reason; the user gives another one."""
+    param, values = trouble.param, _values(draft, trouble)
+    value = values[param.key]
+    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], "value": value.arg}
+    _fail(draft, trouble, values, outcome, "invalid")
+    public = trouble.instance.names[param.key]
+    said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
+    draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
+    new = draft.another(param, [value.arg])
+    draft.say(draft.sentence("other", t=new.text, T=capital(new.text)))
+    _go_on(draft, trouble, values, new)
+
+
+_WRITERS = {
+    "sold_out": _taken,
+    "conflict": _taken,
+    "empty": _empty,
+    "not_found": _not_found,
+    "misspelt": _misspelt,
+    "respelled": _respelled,
+    "capped": _capped,
+    "invalid": _invalid,
+    "refused": _refused,
+}

@@ -1,0 +1,164 @@
+"""Which tool's result feeds which tool's parameter: identifiers, entities of one kind, and numbers of one meaning."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import yaml
+
+from data_pipeline.catalogue import FOLDER, BaseTool, Param
+
+_LOOSE = ("topic", "address", "word", "title", "task", "subjectline", "condition", "symptom")
+"""Pools whose hits are headlines or free text: nobody books or looks up one of them."""
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A value in the producer's result that the consumer takes."""
+
+    kind: str
+    """identifier, row (one of several hits), field (one entity) or number."""
+    field: str
+    """Key in the result; of the list where the value is one of several."""
+    column: str
+    """Key in a row; empty where the value stands in the result itself."""
+    key: str
+    """The consumer's parameter."""
+
+    def choices(self, producer: BaseTool, result: Mapping[str, Any]) -> list[Any]:
+        """Values of `result` that the consumer could take, in order; empty where it has none (an error)."""
+        if "error" in result:
+            return []
+        if self.kind == "identifier" and producer.backing is not None:
+            return [producer.backing.issued(result)]
+        found = result.get(self.field)
+        if self.column:
+            return [row[self.column] for row in found] if isinstance(found, list) else []
+        return [] if found is None else [found]
+
+
+def links(producer: BaseTool, consumer: BaseTool) -> list[Link]:
+    """All ways in which a result of `producer` serves `consumer`."""
+    if producer.id == consumer.id:
+        return []
+    wanted = {thing: key for key, thing in _needs(consumer)}
+    found = [
+        Link(kind, field, column, wanted[thing]) for thing, kind, field, column in _offers(producer) if thing in wanted
+    ]
+    return [link for link in found if _makes_sense(link, producer, consumer)]
+
+
+def _makes_sense(link: Link, producer: BaseTool, consumer: BaseTool) -> bool:
+    """No search for what a search has just found, and no parcel tracking for an order of shares."""
+    if link.kind == "row":
+        return {producer.act, consumer.act} != {"search"}
+    related = consumer.act == "cancel" or producer.domain == consumer.domain
+    return link.kind != "identifier" or related
+
+
+def follows_at_once(link: Link, consumer: BaseTool) -> bool:
+    """Whether one request can ask for both: nobody makes a thing and has it cancelled in one breath."""
+    return link.kind != "identifier" or consumer.act not in ("cancel", "update")
+
+
+def draw_linked(
+    tools: Sequence[BaseTool], rng: random.Random, draw: Callable[..., BaseTool | None]
+) -> tuple[BaseTool, BaseTool] | None:
+    """A producer and a consumer of its result; None where no two of `tools` are linked.
+
+    Args:
+        tools: to choose from.
+        rng: source of the choice.
+        draw: (tools, rng, fits) → a fitting tool.
+    """
+    offered = {thing for tool in tools for thing, *_ in _offers(tool)}
+    if rng.random() < 0.5 and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
+        offered = identifiers
+    for _ in range(_TRIES):
+        consumer = draw(tools, rng, lambda t: any(thing in offered for _, thing in _needs(t)))
+        if consumer is None:
+            return None
+        producer = draw(tools, rng, partial(_feeds, consumer))
+        if producer is not None:
+            return producer, consumer
+    return None
+
+
+def _feeds(consumer: BaseTool, producer: BaseTool) -> bool:
+    return bool(links(producer, consumer))
+
+
+_Ends = tuple[tuple[tuple[str, str, str, str], ...], tuple[tuple[str, str], ...]]
+_ENDS: dict[str, tuple[BaseTool, _Ends]] = {}
+"""What each tool gives and takes, worked out once."""
+
+
+def _ends(tool: BaseTool) -> _Ends:
+    known = _ENDS.get(tool.id)
+    if known is None or known[0] is not tool:
+        known = _ENDS[tool.id] = tool, (tuple(_found_offers(tool)), tuple(_found_needs(tool)))
+    return known[1]
+
+
+def _offers(tool: BaseTool) -> tuple[tuple[str, str, str, str], ...]:
+    return _ends(tool)[0]
+
+
+def _needs(tool: BaseTool) -> tuple[tuple[str, str], ...]:
+    return _ends(tool)[1]
+
+
+def _found_offers(tool: BaseTool) -> Iterator[tuple[str, str, str, str]]:
+    """(thing, kind, field, column) of everything in the tool's result that another tool may take."""
+    for field, spec in tool.out.items():
+        if isinstance(spec, Mapping):
+            for column, inner in spec["of"].items():
+                if (thing := _thing(str(inner))) and not thing.endswith(_LOOSE):
+                    yield thing, "row", field, column
+            continue
+        thing = _thing(str(spec))
+        if thing and not (thing.endswith(_LOOSE) and not thing.endswith("topic")):
+            yield thing, "identifier" if thing.startswith("id ") else "field", field, ""
+        elif f"{tool.id}.{field}" in _numbers():
+            yield f"number {tool.id}.{field}", "number", field, ""
+
+
+def _thing(spec: str) -> str:
+    words = spec.split()
+    if words[0] == "id":
+        return f"id {words[2]}"
+    return f"pool {words[1]}" if words[0] == "pool" else ""
+
+
+def _found_needs(tool: BaseTool) -> Iterator[tuple[str, str]]:
+    """(parameter, thing) of every required parameter that a result may fill."""
+    for param in tool.params:
+        if param.required and (thing := _taken(param)):
+            yield param.key, thing
+        for source in _numbers_into().get(f"{tool.id}.{param.key}", ()):
+            yield param.key, f"number {source}"
+
+
+def _taken(param: Param) -> str:
+    if param.kind == "ref":
+        return f"id {param.spec['kind']}"
+    return f"pool {param.spec['pool']}" if param.kind == "pool" else ""
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> Mapping[str, Sequence[str]]:
+    """`tool.field` → `tool.parameter` of numbers with one meaning and unit."""
+    table: Mapping[str, Sequence[str]] = yaml.safe_load((FOLDER / "links.yaml").read_text(encoding="utf-8"))
+    return table
+
+
+@lru_cache(maxsize=1)
+def _numbers_into() -> Mapping[str, Sequence[str]]:
+    into: dict[str, list[str]] = {}
+    for source, targets in _numbers().items():
+        for target in targets:
+            into.setdefault(target, []).append(source)
+    return into

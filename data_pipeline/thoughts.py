@@ -1,0 +1,119 @@
+"""What the assistant thinks before it acts: built from facts of the plan, short, in several layouts."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from data_pipeline.catalogue import FOLDER
+from data_pipeline.replies import third_person
+from data_pipeline.slots import Value
+
+_MAX_FACTS = 8
+"""Arguments that a thought spells out; of the others it tells the name."""
+_MAX_WORDS = 40
+"""Longest words for a value, in characters, that a thought repeats."""
+_MAX_THOUGHT = 280
+"""Longest facts of a thought, in characters; longer ones shrink to the names of the arguments."""
+_QUOTES = "\"'“”「」《》"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """A call as a thought sees it."""
+
+    name: str
+    goal: str
+    """What the tool does, as an imperative."""
+    arguments: Mapping[str, Any]
+    words: Mapping[str, Value]
+    """Public parameter → the user's words, for those that are said as a whole."""
+
+
+@lru_cache(maxsize=1)
+def layouts() -> Any:
+    """Layouts of both languages."""
+    return yaml.safe_load((FOLDER / "thoughts.yaml").read_text(encoding="utf-8"))
+
+
+def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: random.Random) -> str:
+    """The reasoning before calls: what was asked, the tool, each argument and where it comes from.
+
+    Args:
+        calls: what will be called.
+        seen: what an earlier result said that leads here; empty at first.
+        language: of the thought.
+        rng: source of the layout.
+    """
+    table = layouts()[language]
+    facts = [_facts(call, language) for call in calls]
+    if sum(len(fact) for each in facts for fact in each) > _MAX_THOUGHT:
+        facts = [list(call.arguments) for call in calls]
+    opening = rng.choice(table["seen"]).format(s=seen) if seen else ""
+    if len(calls) > 1:
+        bracket = "{}（{}）" if language == "zh" else "{} ({})"
+        comma = "，" if language == "zh" else ", "
+        each = [bracket.format(c.name, comma.join(f)) if f else c.name for c, f in zip(calls, facts, strict=True)]
+        return opening + str(rng.choice(table["calls"])).format(
+            k=len(calls), a=("；" if language == "zh" else "; ").join(each)
+        )
+    return opening + _one_call(calls[0], facts[0], bool(seen), language, rng)
+
+
+def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: str, rng: random.Random) -> str:
+    table = layouts()[language]
+    goal = third_person(call.goal, language)
+    if not facts:
+        return str(rng.choice(table["bare"])).format(t=call.name, h=goal)
+    kind = "later" if later else "call"
+    joined = ("，" if language == "zh" else ", ").join(facts)
+    return str(rng.choice(table[kind])).format(
+        t=call.name, h=goal, a=joined, p=", ".join(call.arguments), lines="\n".join(f"- {fact}" for fact in facts)
+    )
+
+
+def _facts(call: PlannedCall, language: str) -> list[str]:
+    """`name: words = argument`; the words are left out where they are the argument."""
+    colon = "：" if language == "zh" else ": "
+    out: list[str] = []
+    for name, argument in call.arguments.items():
+        text = json.dumps(argument, ensure_ascii=False)
+        text = text.strip('"') if isinstance(argument, str) else text
+        value = call.words.get(name)
+        if len(text) > 2 * _MAX_WORDS or len(out) >= _MAX_FACTS:
+            out.append(name)
+        elif value is None or isinstance(argument, Mapping | list) or len(value.text) > _MAX_WORDS:
+            out.append(f"{name}{colon}{text}")
+        elif any(isinstance(leaf, Mapping) and "result" in leaf for leaf in value.leaves.values()):
+            source = "（来自结果）" if language == "zh" else " (from the result)"
+            out.append(f"{name}{colon}{text}{source}")
+        elif value.text.strip(_QUOTES) in (text, ""):
+            out.append(f"{name}{colon}{text}")
+        else:
+            out.append(f"{name}{colon}{value.text.strip(_QUOTES)} = {text}")
+    return out
+
+
+def before_question(plan: PlannedCall, nouns: str, names: Sequence[str], language: str, rng: random.Random) -> str:
+    """Before asking for what is missing: the tool, what is given and what is not."""
+    facts = _facts(plan, language)
+    if sum(map(len, facts)) > _MAX_THOUGHT:
+        facts = list(plan.arguments)
+    table = layouts()[language]["ask_given" if facts else "ask"]
+    joined = ("，" if language == "zh" else ", ").join(facts)
+    missing = ("、" if language == "zh" else ", ").join(names)
+    return str(rng.choice(table)).format(t=plan.name, h=third_person(plan.goal, language), a=joined, n=nouns, m=missing)
+
+
+def before_talk(kind: str, language: str, rng: random.Random, **slots: str) -> str:
+    """Before a turn without call and question: `kind` says why nothing is called."""
+    return str(rng.choice(layouts()[language][kind])).format(**slots)
+
+
+def before_answer(said: str, language: str, rng: random.Random) -> str:
+    """Before telling what a result said, where it is not simply reported."""
+    return str(rng.choice(layouts()[language]["failure"])).format(s=said)
