@@ -160,6 +160,7 @@ def _share_of(generate: GenerateConfig, workers: int) -> GenerateConfig:
 
 def _write_in_rounds(shards: Sequence[Shard], teacher: Teacher, check: Check, digest: str) -> Traffic:
     """Write shards whose answers come in batches: what all of them lack is fetched together, round by round."""
+    teacher.fetch()  # what an earlier run left under way
     waiting = list(shards)
     while waiting:
         postponed: list[Shard] = []

@@ -87,18 +87,22 @@ class BatchClient:
         return [answers[key] for key in keys]
 
     def fetch(self) -> None:
-        """Bring everything under way to its end, and ask for what is pending; returns when the answers are cached.
+        """Bring everything under way to its end, also of an earlier run, and ask for what is pending.
 
-        What a batch left unanswered stays pending. May take as long as the server does; to kill it loses nothing.
+        Returns when the answers are cached; what a batch left unanswered stays pending. May take as long as the server
+        does, and to kill it loses nothing.
 
         Raises:
             BudgetError: the budget does not allow even one request.
             GenerationError: the server refuses, or left a request unanswered too often; another process is at it.
         """
+        path = self._folder / "state.json"
+        if not self._wanted and not BatchState.read(path).open():
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._folder / ".lock", timeout=0), self._server() as server:
-                state = BatchState.read(self._folder / "state.json")
+                state = BatchState.read(path)
                 self._write_batches(state)
                 for entry in state.open():
                     self._start(server, state, entry)

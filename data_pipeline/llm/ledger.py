@@ -69,12 +69,16 @@ class Ledger:
         return True
 
     def settle(self, name: str, usage: Usage, unmetered: float = 0.0) -> None:
-        """The answers have come and cost `usage`; of the share `unmetered` of them the server did not say what."""
+        """The answers have come and cost `usage`; of the share `unmetered` of them the server did not say what.
+
+        Once settled or charged as lost, `name` is charged no more.
+        """
         with self._open() as book:
-            tokens, money = self._take(book, name)
+            if (reserved := self._take(book, name)) is None:
+                return
             self._charge(book, "paid", usage.answers, usage.tokens, usage.cost)
             if unmetered:
-                self._charge(book, "lost", 1, round(unmetered * tokens), unmetered * money)
+                self._charge(book, "lost", 1, round(unmetered * reserved[0]), unmetered * reserved[1])
 
     def release(self, name: str) -> None:
         """The request was not served, so it cost nothing."""
@@ -84,8 +88,8 @@ class Ledger:
     def lose(self, name: str) -> None:
         """The answer will not come, but may have been billed: what was reserved stays charged."""
         with self._open() as book:
-            tokens, money = self._take(book, name)
-            self._charge(book, "lost", 1, tokens, money)
+            if reserved := self._take(book, name):
+                self._charge(book, "lost", 1, *reserved)
 
     def has_pending(self) -> bool:
         """Whether a living request may still turn out cheaper than what is reserved for it."""
@@ -121,11 +125,12 @@ class Ledger:
             f"{bound.tokens:,} tokens: {spent}. {left}; raise the budget and run again: answers so far are cached"
         )
 
-    def _take(self, book: sqlite3.Connection, name: str) -> tuple[int, float]:
-        """End a reservation; returns its tokens and money, zeros where there is none."""
-        row = book.execute("SELECT tokens, money FROM reserved WHERE id = ?", (name,)).fetchone()
-        book.execute("DELETE FROM reserved WHERE id = ?", (name,))
-        return row or (0, 0.0)
+    def _take(self, book: sqlite3.Connection, name: str) -> tuple[int, float] | None:
+        """End a reservation; returns its tokens and money, None where there is none."""
+        row: tuple[int, float] | None = book.execute(
+            "DELETE FROM reserved WHERE id = ? RETURNING tokens, money", (name,)
+        ).fetchone()
+        return row
 
     def _fits(self, book: sqlite3.Connection, bound: Usage) -> bool:
         self._expire(book)

@@ -1,0 +1,190 @@
+"""One model behind an unreliable connection: nothing lost, nothing twice, costs right to the token."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run, shard_bytes, teacher
+from llm_server import LlmServer
+
+from data_pipeline.llm.ledger import BudgetError, Ledger
+from data_pipeline.llm.wire import Dialect, NoCompletionError, read_answer
+from data_pipeline.teachers import Task, Usage
+from fcdist.config.types import BudgetConfig
+from fcdist.errors import GenerationError
+
+pytestmark = pytest.mark.usefixtures("words_key")
+UNSEEN = ["cut_off", "hang_up", "not_json", "no_choices"]
+"""Trouble after which the server may have billed what the client never saw."""
+
+
+def book(folder):
+    return Ledger(folder / "llm_cache" / "costs.sqlite3", BudgetConfig())
+
+
+def same(usage, expected):
+    """Equal tokens, and cost up to the order of adding."""
+    return replace(usage, cost=0) == replace(expected, cost=0) and usage.cost == pytest.approx(expected.cost, rel=1e-9)
+
+
+def assert_each_question_answered_once(server, times=3):
+    texts = [json.dumps(task, sort_keys=True) for task in server.answered]
+    assert len(texts) == len(set(texts)) == times
+
+
+@pytest.mark.parametrize("trouble", ["429", "500", "503_date"])
+def test_refused_requests_cost_nothing(tmp_path, trouble):
+    server = LlmServer(script=["good", trouble, trouble])
+    drafts, asked = run(server, tmp_path, max_concurrency=1, prices=PRICES)
+    assert reasons(drafts) == {None: 12}
+    assert_each_question_answered_once(server)
+    assert same(asked.traffic().billed, server.usage(prices=PER_MILLION))
+    assert (asked.traffic().requests, asked.traffic().retries, asked.traffic().lost) == (5, 2, 0)
+    assert book(tmp_path).paid().money == pytest.approx(server.usage(prices=PER_MILLION).cost, rel=1e-12)
+    assert book(tmp_path).lost().count == 0 and not book(tmp_path).has_pending()
+
+
+@pytest.mark.parametrize("trouble", UNSEEN)
+def test_answers_that_never_arrived_are_asked_again_and_stay_charged(tmp_path, trouble):
+    server = LlmServer(script=["good", trouble])
+    drafts, asked = run(server, tmp_path, max_concurrency=1, prices=PRICES)
+    assert reasons(drafts) == {None: 12}
+    assert (asked.traffic().requests, asked.traffic().retries, asked.traffic().lost) == (4, 1, 1)
+    seen = sum((draft.usage for draft in drafts), Usage())
+    assert same(asked.traffic().billed, seen) and book(tmp_path).paid().tokens == seen.tokens
+    really = server.usage(prices=PER_MILLION)
+    spent = book(tmp_path).paid().tokens + book(tmp_path).lost().tokens
+    assert book(tmp_path).lost().count == 1 and spent >= really.tokens  # never less than the server can have billed
+
+
+@pytest.mark.parametrize("behaviour", ["no_usage", "negative_usage"])
+def test_answer_without_a_usable_count_is_kept_and_charged_at_its_bound(tmp_path, behaviour):
+    server = LlmServer(script=["good", behaviour])
+    drafts, asked = run(server, tmp_path, max_concurrency=1, prices=PRICES)
+    assert reasons(drafts) == {None: 12} and len(server.requests) == 3
+    assert asked.traffic().lost == 1 and book(tmp_path).lost().count == 1
+    assert sum(draft.usage.answers for draft in drafts) == 3
+    assert asked.traffic().billed.tokens < server.usage().tokens < book(tmp_path).paid().tokens + 10_000
+
+
+def test_content_filter_refuses_the_drafts_of_one_request(tmp_path):
+    drafts, asked = run(LlmServer(script=["filtered"]), tmp_path, max_concurrency=1)
+    assert reasons(drafts) == {"llm_refused": 4, None: 8} and asked.traffic().requests == 3
+
+
+def test_no_request_is_sent_while_the_server_wants_a_pause(tmp_path):
+    server = LlmServer(script=["429"])
+    drafts, _ = run(server, tmp_path, tasks=[Task(i) for i in range(8)], conversations_per_tool_set=1)
+    first, rest = server.sent[0], server.sent[3:]  # two more were on their way
+    assert reasons(drafts) == {None: 8} and min(rest) - first > 0.15
+
+
+def test_retry_after_as_a_date_is_waited_for(tmp_path):
+    server = LlmServer(script=["503_date"])
+    drafts, _ = run(server, tmp_path, tasks=TASKS[:4], max_concurrency=1)
+    assert reasons(drafts) == {None: 4} and len(server.sent) == 2
+
+
+def test_reasoning_models_are_asked_in_their_own_terms(tmp_path):
+    server = LlmServer(behaviour="reasoning")
+    drafts, asked = run(server, tmp_path, max_concurrency=1)
+    assert reasons(drafts) == {None: 12} and len(server.requests) == 5  # each refusal is learned from once
+    assert server.requests[-1]["max_completion_tokens"] == 1000
+    assert not {"max_tokens", "temperature"} & server.requests[-1].keys()
+    assert asked.traffic().billed == server.usage()
+
+
+def test_dialects_only_ever_give_way():
+    dialect = Dialect()
+    for said in ("use max_completion_tokens", "no temperature", "response_format", "json_object not supported"):
+        dialect = dialect.after(400, said)
+    assert dialect == Dialect(form=2, limit="max_completion_tokens", temperature=False)
+    for said in ("use max_completion_tokens", "no temperature", "response_format", "content too long"):
+        assert dialect.after(400, said) is None
+    assert Dialect().after(500, "temperature") is None
+
+
+def test_limit_of_requests_per_minute_is_kept(tmp_path):
+    server = LlmServer()
+    tasks = [Task(i) for i in range(69)]  # two of them ask the same
+    run(server, tmp_path, tasks=tasks, conversations_per_tool_set=1, requests_per_minute=1200, max_concurrency=8)
+    span = server.sent[-1] - server.sent[0]
+    assert len(server.sent) == 68 and span >= 0.95 * (68 - 60 - 1) / 20  # twenty a second after a burst of sixty
+
+
+def test_limit_of_tokens_per_minute_slows_down(tmp_path):
+    server = LlmServer()
+    run(server, tmp_path, tokens_per_minute=60_000, max_concurrency=3)
+    # A burst of 3,000 tokens covers one request of about 3,200; each of the others waits for the tokens before it.
+    first, second, third = server.sent
+    assert second - first > 0.5 and third - second > 0.5
+
+
+def test_budget_stops_cleanly_and_a_larger_one_goes_on_from_the_cache(tmp_path):
+    expected = pipeline(LlmServer(), tmp_path / "whole", prices=PRICES)
+    server = LlmServer()
+    small = BudgetConfig(tokens=6000)
+    with pytest.raises(BudgetError, match=r"generate.budget.tokens=6000 allows no .* requests of this shard are left"):
+        pipeline(server, tmp_path / "cut", prices=PRICES, budget=small, max_concurrency=1)
+    asked = len(server.requests)
+    assert 0 < asked < expected["usage"]["answers"] and book(tmp_path / "cut").paid().tokens <= 6000
+    with pytest.raises(BudgetError):  # what is cached costs nothing, but nothing new is asked either
+        pipeline(server, tmp_path / "cut", prices=PRICES, budget=small)
+    assert len(server.requests) == asked
+    facts = pipeline(server, tmp_path / "cut", prices=PRICES, budget=BudgetConfig(tokens=10**6))
+    assert facts == expected | {"settings": facts["settings"]}
+    assert shard_bytes(tmp_path / "cut") == shard_bytes(tmp_path / "whole")
+    assert_each_question_answered_once(server, expected["usage"]["answers"])
+    assert book(tmp_path / "cut").paid().tokens == server.usage().tokens
+
+
+def test_budget_in_money_is_never_exceeded(tmp_path):
+    server = LlmServer()
+    tasks = [Task(i) for i in range(24)]
+    with pytest.raises(BudgetError, match=r"generate.budget.money=0.025"):
+        run(server, tmp_path, tasks, conversations_per_tool_set=1, prices=PRICES, budget=BudgetConfig(money=0.025))
+    really = server.usage(prices=PER_MILLION).cost
+    assert 0 < really <= 0.025 and book(tmp_path).paid().money == pytest.approx(really, rel=1e-12)
+
+
+def test_requests_wait_for_those_in_flight_to_turn_out_cheaper(tmp_path):
+    server = LlmServer(behaviour="late")
+    # Three bounds do not fit at once, yet what three answers really cost does.
+    drafts, _ = run(server, tmp_path, budget=BudgetConfig(tokens=13_000), max_concurrency=3)
+    assert reasons(drafts) == {None: 12} and book(tmp_path).paid().tokens == server.usage().tokens <= 13_000
+
+
+def test_cost_stands_in_every_draft_and_in_the_cache(tmp_path):
+    server = LlmServer()
+    drafts, _ = run(server, tmp_path, prices=PRICES)
+    usage = sum((draft.usage for draft in drafts), Usage())
+    assert usage.cost == pytest.approx(server.usage(prices=PER_MILLION).cost, rel=1e-12)
+    again = list(teacher("http://127.0.0.1:9/v1", tmp_path).drafts(TASKS))  # unpriced now; bought at a price then
+    assert again == drafts
+
+
+def test_refused_key_leaves_no_reservation(tmp_path):
+    with pytest.raises(GenerationError, match="is not accepted"):
+        run(LlmServer(key="another"), tmp_path)
+    assert not book(tmp_path).has_pending() and book(tmp_path).lost().count == 0
+
+
+def test_unreachable_server_costs_nothing(tmp_path):
+    with pytest.raises(GenerationError, match="no connection"):
+        list(teacher("http://127.0.0.1:9/v1", tmp_path).drafts(TASKS))
+    assert not book(tmp_path).has_pending() and book(tmp_path).lost().count == 0
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": {"content": 5}}]}, [], "text", None]
+)
+def test_bodies_that_are_no_completion(body):
+    with pytest.raises(NoCompletionError):
+        read_answer(body, None)
+
+
+def test_processes_share_the_limits(tmp_path):
+    server = LlmServer(behaviour="late")
+    facts = pipeline(server, tmp_path, num_workers=2, requests_per_minute=6000, tokens_per_minute=10**7, prices=PRICES)
+    assert facts["usage"]["cost"] == pytest.approx(server.usage(prices=PER_MILLION).cost, rel=1e-12)
+    assert book(tmp_path).paid().count == server.usage().answers == facts["usage"]["answers"]
