@@ -32,7 +32,6 @@ def test_a_relative_date_is_read_back_as_the_same_day(day, seed, language):
     ("text", "today", "expected"),
     [
         ("next Friday", date(2024, 2, 26), "2024-03-08"),
-        ("Friday", date(2024, 3, 1), "2024-03-08"),
         ("the last day of the month", date(2024, 2, 10), "2024-02-29"),
         ("the first of next month", date(2024, 12, 31), "2025-01-01"),
         ("下周五", date(2024, 3, 3), "2024-03-08"),
