@@ -1,0 +1,213 @@
+"""Free mode: whole dialogues, decided by the simulator and the gates."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run
+from llm_server import LlmServer, invent, turn
+from pipeline_fakes import FakePlanner
+
+from data_pipeline.llm.free import (
+    Backend,
+    BadDialogueError,
+    agree,
+    build_dialogue,
+    call_groups,
+    describe_wanted,
+    is_chinese,
+)
+from data_pipeline.llm.free_prompts import KINDS, dialogue_messages
+from data_pipeline.scenarios import CATEGORIES
+from fcdist.schema.checks import check_conversation
+from fcdist.schema.conversation import Message
+
+pytestmark = pytest.mark.usefixtures("words_key")
+PLAN = replace(
+    FakePlanner(0).conversation(0), metadata={"tool_set": "s", "calls": [{"spans": {}}], "missing": [{"noun": "city"}]}
+)
+FACT = describe_wanted(0, PLAN)["facts"][0]
+
+
+def good_turns():
+    return invent({"wanted": [describe_wanted(0, PLAN)]})[0]["turns"]
+
+
+def test_dialogues_are_new_and_their_truth_is_the_planners(tmp_path):
+    server = LlmServer()
+    drafts, _ = run(server, tmp_path, llm_mode="free")
+    assert [d.task for d in drafts] == TASKS and reasons(drafts) == {None: 12} and len(server.requests) == 3
+    for draft in drafts:
+        plan, said = FakePlanner(0).conversation(draft.task.index), draft.conversation
+        check_conversation(said)
+        calls = [[(c.name, c.arguments) for c in m.tool_calls] for m in said.messages]
+        assert calls == [[(c.name, c.arguments) for c in m.tool_calls] for m in plan.messages]
+        assert [m.content for m in said.messages if m.role == "tool"] == [
+            m.content for m in plan.messages if m.role == "tool"
+        ]
+        assert {m.content for m in said.messages if m.role == "user"}.isdisjoint(m.content for m in plan.messages)
+        assert (said.source, said.category, said.tools, said.id) == ("openai", plan.category, plan.tools, plan.id)
+        assert said.metadata["prompt"] == "free-1"
+
+
+def test_several_conversations_a_request_with_every_kind_in_words(tmp_path):
+    server = LlmServer()
+    run(server, tmp_path, llm_mode="free")
+    task = json.loads(server.requests[0]["messages"][1]["content"])
+    assert [wanted["id"] for wanted in task["wanted"]] == [0, 1, 2, 3] and task["functions"]
+    kinds = {wanted["kind"] for wanted in task["wanted"]}
+    assert kinds == {KINDS["single"][0], KINDS["negative"][0]}
+    assert all(wanted["facts"] or wanted["idea"] for wanted in task["wanted"])
+    schema = server.requests[0]["response_format"]["json_schema"]
+    assert schema["strict"] is True and closed(schema["schema"])
+
+
+def closed(schema):
+    """Strict outputs: every object names all its properties and allows no other."""
+    if isinstance(schema, list):
+        return all(map(closed, schema))
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object":
+        strict = schema["additionalProperties"] is False and schema["required"] == list(schema["properties"])
+        return strict and all(map(closed, schema["properties"].values()))
+    return all(map(closed, schema.values()))
+
+
+def test_every_category_has_a_description_in_both_languages():
+    assert set(CATEGORIES) <= KINDS.keys()
+    for language in ("en", "zh"):
+        system, user = dialogue_messages(language, [], [])
+        assert (system["role"], user["role"]) == ("system", "user")
+        for word in ("`kind`", "`facts`", "`thought`", "`observation`", "`manner`", "JSON"):
+            assert word in system["content"]
+
+
+def test_whole_run_meets_quotas_and_counts_costs(tmp_path):
+    server = LlmServer(script=["good", "malformed", "truncated"])
+    facts = pipeline(server, tmp_path, llm_mode="free", prices=PRICES)
+    assert (facts["kept"], facts["missing"]) == (12, 0) and facts["counts"] == {"single": 6, "negative": 6}
+    assert facts["usage"]["cost"] == pytest.approx(server.usage(prices=PER_MILLION).cost, rel=1e-9)
+
+
+def test_good_dialogue_with_metadata_that_still_holds():
+    said = build_dialogue(PLAN, good_turns(), Backend.of(PLAN))
+    check_conversation(said)
+    assert said.metadata == {"tool_set": "s", "missing": [{"noun": "city"}]}
+    assert [m.role for m in said.messages] == ["user", "assistant", "tool", "assistant"]
+    assert said.messages[1].thought.startswith("I use") and said.messages[2].tool_call_id == "call_1"
+    assert build_dialogue(PLAN, good_turns(), Backend.of(PLAN), thoughts=False).messages[1].thought is None
+
+
+def test_system_message_is_kept_and_not_the_models():
+    plan = replace(PLAN, messages=(Message("system", "Today is Monday, 2024-05-06."), *PLAN.messages))
+    said = build_dialogue(plan, good_turns(), Backend.of(plan))
+    assert said.messages[0] == plan.messages[0] and describe_wanted(0, plan)["system"] == plan.messages[0].content
+
+
+def edited(position, **changes):
+    turns = good_turns()
+    turns[position] |= changes
+    return turns
+
+
+CALL = {"name": FACT["name"], "arguments": json.dumps(FACT["arguments"])}
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        (edited(2, text='{"price": 1}'), "llm_other_result"),
+        (edited(2, text="about ten"), "llm_other_result"),
+        (edited(1, calls=[]), "llm_wrong_turns"),
+        (edited(1, calls=[CALL | {"arguments": "{"}]), "llm_arguments_not_json"),
+        (edited(1, calls=[CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]), "llm_unknown_call"),
+        (edited(1, calls=[CALL | {"name": "delete_all"}]), "llm_unknown_call"),
+        (edited(1, calls=[CALL, CALL]), "llm_other_calls"),
+        (edited(0, text=" "), "llm_wrong_turns"),
+        (edited(0, calls=[CALL]), "llm_wrong_turns"),
+        (edited(3, role="observation"), "llm_wrong_turns"),
+        ([turn("user", "Hello?"), turn("assistant", "Hello.")], "llm_other_calls"),
+        ([turn("observation", "{}"), *good_turns()], "llm_wrong_turns"),
+        (
+            edited(0, text="帮我订一家酒店，最好离车站近一点，谢谢你了")[:1] + edited(3, text="好的，价格已经查到")[1:],
+            "llm_language",
+        ),
+    ],
+)
+def test_what_the_simulator_or_the_plan_contradicts_is_refused(turns, reason):
+    with pytest.raises(BadDialogueError, match=f"^{reason}$"):
+        build_dialogue(PLAN, turns, Backend.of(PLAN))
+
+
+def test_result_that_the_model_left_out_is_the_simulators():
+    turns = good_turns()
+    del turns[2]
+    assert build_dialogue(PLAN, turns, Backend.of(PLAN)) == build_dialogue(PLAN, good_turns(), Backend.of(PLAN))
+    assert build_dialogue(PLAN, edited(2, text=None), Backend.of(PLAN)).messages[2].content == PLAN.messages[2].content
+
+
+def test_notation_of_numbers_and_order_of_keys_are_the_planners():
+    nights = FACT["arguments"]["nights"]
+    other = f'{{"nights": {nights}.0, "city": "{FACT["arguments"]["city"]}"}}'
+    said = build_dialogue(PLAN, edited(1, calls=[CALL | {"arguments": other}]), Backend.of(PLAN))
+    assert said.messages[1].tool_calls[0].arguments == PLAN.messages[1].tool_calls[0].arguments
+
+
+def test_calls_that_were_not_planned_are_executed():
+    asked = []
+
+    def execute(name, arguments):
+        asked.append((name, arguments))
+        return {"price": 7}
+
+    other = [CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]
+    turns = edited(1, calls=other)
+    turns[2] |= {"text": '{"price": 7.0}'}
+    said = build_dialogue(PLAN, turns, Backend.of(PLAN, execute))
+    assert asked == [(FACT["name"], {"city": "Paris", "nights": 2})] and said.messages[2].content == '{"price": 7}'
+    with pytest.raises(BadDialogueError, match="llm_other_result"):
+        build_dialogue(PLAN, edited(1, calls=other), Backend.of(PLAN, execute))
+
+
+def test_further_turns_are_welcome_as_long_as_the_calls_stand_where_planned():
+    more = [*good_turns(), turn("user", "Thank you."), turn("assistant", "You are welcome.")]
+    assert len(build_dialogue(PLAN, more, Backend.of(PLAN)).messages) == 6
+    first, rest = good_turns()[:1], good_turns()[1:]
+    asked = [*first, turn("assistant", "For how many?", "The number is missing."), turn("user", "As I said."), *rest]
+    assert call_groups(build_dialogue(PLAN, asked, Backend.of(PLAN)).messages) == call_groups(PLAN.messages)
+
+
+def test_groups_tell_apart_parallel_and_following_calls():
+    call, other = PLAN.messages[1].tool_calls[0], replace(PLAN.messages[1].tool_calls[0], id="call_1")
+    user, result = Message("user", "x"), Message("tool", "{}")
+    together = [user, Message("assistant", None, None, (call, other)), result, result]
+    chained = [user, Message("assistant", None, None, (call,)), result, Message("assistant", None, None, (other,))]
+    later = [*chained[:3], user, chained[3]]
+    groups = [call_groups(messages) for messages in (together, chained, later)]
+    assert all(a != b for i, a in enumerate(groups) for b in groups[i + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "same"),
+    [
+        ({"a": 1, "b": [2.0]}, {"b": [2], "a": 1.0}, True),
+        ({"a": 0.30000001}, {"a": 0.3}, True),
+        ({"a": "x"}, {"a": "x", "b": 1}, False),
+        ({"a": True}, {"a": 1}, False),
+        ([1, 2], [2, 1], False),
+        ("ok", "ok", True),
+        (None, None, True),
+        ("1", 1, False),
+    ],
+)
+def test_agreement_of_results(said, true, same):
+    assert agree(said, true) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "chinese"),
+    [("帮我查一下 Oslo 的天气", True), ("Weather in 北京, please", False), ("12:30", False), ("查Beijing天气", True)],
+)
+def test_language_of_a_dialogue(text, chinese):
+    assert is_chinese([Message("user", text)]) is chinese
