@@ -29,7 +29,7 @@ from data_pipeline.catalogue import load_catalogue
 from data_pipeline.dialogues import Draft, RepetitionError, write
 from data_pipeline.importers.load import import_catalogue, servable_shares, split_tools
 from data_pipeline.scenarios import plan_cells
-from data_pipeline.toolsets import ToolSet, build_tool_set
+from data_pipeline.toolsets import ToolSet, Variety, build_tool_set
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import GenerateConfig
@@ -97,4 +97,6 @@ class ProgrammaticTeacher:
     def _build_tool_set(self, number: int) -> ToolSet:
         cells = self._cells[number * self._per_set : (number + 1) * self._per_set]
         rng = random.Random(derive_seed(self._seed, "tool_set", self._config.split, number))
-        return build_tool_set(f"set-{self._seed}-{number}", cells, self._tools, self._catalogue.pools, rng)
+        config = self._config
+        variety = Variety(config.disguise, config.large_tool_sets, config.split == "held_out")
+        return build_tool_set(f"set-{self._seed}-{number}", cells, self._tools, self._catalogue.pools, rng, variety)

@@ -2,8 +2,8 @@
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from data_pipeline.catalogue import NESTED, BaseTool
 from data_pipeline.dates import day_line
 from data_pipeline.importers.words import universal
+from data_pipeline.links import draw_linked, links
 from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell
-from data_pipeline.surface import ToolInstance, dress, make_style
+from data_pipeline.surface import Style, ToolInstance, dress, make_style
 
 CONFUSABLE: tuple[frozenset[str], ...] = (
     frozenset({"create_event", "schedule_meeting", "set_reminder", "add_task", "add_tasks", "vacuum_schedule"}),
@@ -53,6 +54,8 @@ _VERB_WORDS = frozenset(
     re.findall(r"\w+", "get find search fetch look lookup the and for create add book set send check calculate")
 )
 _TRIES = 60
+_SIZES = (18, 18, 17, 15, 12, 9, 6, 5)
+"""Weights of sets with 1 to 8 tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ def consumes(tool: BaseTool) -> str | None:
     return next((p.spec["kind"] for p in tool.params if p.kind == "ref" and p.required), None)
 
 
-_NEED_VALUES = {"slot_filling", "multi_turn", "parallel", "follow_up"}
+_NEED_VALUES = {"slot_filling", "parallel", "chain", "follow_up"}
+_NEED_CHANGES = {"correction", "recovery"}
 
 
 def takes_values(tool: BaseTool) -> bool:
@@ -95,11 +99,39 @@ def takes_values(tool: BaseTool) -> bool:
     return any(param.required and param.kind != "bool" for param in tool.params)
 
 
+def allows_changes(tool: BaseTool) -> bool:
+    """Whether a user may well say one value, and then another one."""
+    return any(p.required and p.kind not in ("bool", "ref", "code", *NESTED) for p in tool.params)
+
+
 def related(a: BaseTool, b: BaseTool) -> bool:
     """Whether a request for one could be served, or half served, by the other."""
     if a.backing is not None or b.backing is not None:
         return overlapping(subject_of(a), subject_of(b))
-    return a.id == b.id or any(a.group in group and b.group in group for group in CONFUSABLE)
+    if a.id == b.id:
+        return True
+    groups = _confusable()
+    return bool(groups.get(a.group, _NONE) & groups.get(b.group, _NONE))
+
+
+_NONE: frozenset[int] = frozenset()
+
+
+@lru_cache(maxsize=1)
+def _confusable() -> Mapping[str, frozenset[int]]:
+    """Group of tools → numbers of the confusable groups it is in."""
+    names = {name for group in CONFUSABLE for name in group}
+    return {name: frozenset(i for i, group in enumerate(CONFUSABLE) if name in group) for name in names}
+
+
+def interchangeable(a: BaseTool, b: BaseTool) -> bool:
+    """Whether one request could rightly be served by either, so that they never stand in one set.
+
+    Look-ups of one thing differ in what they tell; a search and a booking differ in what they do.
+    """
+    if a.backing is not None or b.backing is not None:
+        return False
+    return a.id != b.id and a.act == b.act and not source(a) == source(b) == "lookup" and related(a, b)
 
 
 def subject_of(tool: BaseTool) -> frozenset[str]:
@@ -124,19 +156,16 @@ def draw_tool(
     tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool] = lambda _: True
 ) -> BaseTool | None:
     """A fitting tool; written, formula and look-up tools get fixed shares whatever their numbers."""
-    if any(tool.backing is not None for tool in tools[-1:]):
-        return _draw_own(tools, rng, fits)
-    kind = rng.choices(("written", "formula", "lookup"), (45, 30, 25))[0]
-    chosen = [t for t in tools if fits(t) and source(t) == kind] or [t for t in tools if fits(t)]
-    return rng.choice(chosen) if chosen else None
-
-
-def _draw_own(tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool]) -> BaseTool | None:
-    """A fitting tool, without asking all of a large catalogue first."""
-    for _ in range(_TRIES):
-        if fits(tool := rng.choice(tools)):
+    if not tools:
+        return None
+    own = tools[-1].backing is not None
+    kind = "" if own else rng.choices(("written", "formula", "lookup"), (45, 30, 25))[0]
+    for _ in range(_TRIES):  # without asking all of a large catalogue first
+        tool = rng.choice(tools)
+        if (own or source(tool) == kind) and fits(tool):
             return tool
-    chosen = [tool for tool in tools if fits(tool)]
+    fitting = [tool for tool in tools if fits(tool)]
+    chosen = [tool for tool in fitting if not own and source(tool) == kind] or fitting
     return rng.choice(chosen) if chosen else None
 
 
@@ -144,11 +173,21 @@ def source(tool: BaseTool) -> str:
     """How the tool came into the catalogue."""
     if tool.id.startswith("lookup_"):
         return "lookup"
-    return (
-        "formula"
-        if set(tool.out) == {"result"} and tool.act == "compute" and tool.group == tool.id and tool.id != "reverse_text"
-        else "written"
-    )
+    if tool.act != "compute" or tool.group != tool.id or tool.id == "reverse_text":
+        return "written"
+    return "formula" if len(tool.out) == 1 and "result" in tool.out else "written"
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How far tool sets depart from the catalogue."""
+
+    disguise: float = 0.67
+    """Share of sets under names, parameters and formats of a made-up vendor."""
+    large: float = 0.08
+    """Share of sets with 10 to 40 tools."""
+    held_out: bool = False
+    """Use the words that training data never uses."""
 
 
 def build_tool_set(
@@ -157,48 +196,96 @@ def build_tool_set(
     tools: Sequence[BaseTool],
     pools: Mapping[str, Sequence[tuple[str, str]]],
     rng: random.Random,
+    variety: Variety = Variety(),
 ) -> ToolSet:
     """Draw the tools that the categories of `cells` need, distractors, and the system message."""
     categories = {cell.category for cell in cells}
+    chosen = _needed(categories, tools, rng)
+    size = _large_size(rng) if rng.random() < variety.large else rng.choices(range(1, 9), _SIZES)[0]
+    _add_distractors(chosen, tools, size, rng)
+    rng.shuffle(chosen)
+    chinese = all(cell.language == "zh" for cell in cells)
+    instances = _faces(chosen, categories, pools, _styles(size, chinese, variety, rng), rng)
+    language = cells[0].language
+    today = date(2024, 1, 1) + timedelta(rng.randrange(1100)) if "date" in categories or rng.random() < 0.12 else None
+    return ToolSet(set_id, tuple(instances), _system(today, language, rng), today)
+
+
+def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.Random) -> list[BaseTool]:
+    """One tool at least, and those without which a category could not be written."""
     chosen: list[BaseTool] = []
 
     def add(tool: BaseTool | None) -> None:
-        if tool is None or tool in chosen:
-            return
-        face = tool.backing.tool.name if tool.backing is not None else None
-        if face is None or all(c.backing is None or c.backing.tool.name != face for c in chosen):
+        if tool is not None and _joins(tool, chosen):
             chosen.append(tool)
 
     if "nested" in categories:
         add(draw_tool(tools, rng, lambda t: has_kind(t, NESTED)))
     if "date" in categories and not any(has_kind(t, ("date",)) for t in chosen):
         add(draw_tool(tools, rng, lambda t: has_kind(t, ("date",))))
-    issued = {kind for tool in tools if (kind := issues(tool))}
-    if "multi_turn" in categories and rng.random() < 0.65:
-        add(consumer := draw_tool(tools, rng, lambda t: consumes(t) in issued))
-        if consumer is not None:
-            add(draw_tool(tools, rng, lambda t: issues(t) == consumes(consumer)))
-    if tools[-1].backing is not None and categories & _NEED_VALUES and not any(map(takes_values, chosen)):
+    if "chain" in categories:
+        for tool in draw_linked(tools, rng, draw_tool) or ():
+            add(tool)
+    if set(categories) & _NEED_CHANGES and not any(map(allows_changes, chosen)):
+        add(draw_tool(tools, rng, allows_changes))
+    if tools[-1].backing is not None and set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):
         add(draw_tool(tools, rng, takes_values))
-    size = rng.choices((1, 2, 3, 4, 5, 6, 7, 8), (28, 22, 17, 13, 8, 5, 4, 3))[0]
     if not chosen:
         add(draw_tool(tools, rng, lambda t: any(p.required for p in t.params)))
-    domain = chosen[0].domain
-    for _ in range(40):
+    return chosen
+
+
+def _joins(tool: BaseTool, chosen: Sequence[BaseTool]) -> bool:
+    """Whether `tool` may stand beside those chosen so far."""
+    if tool in chosen or any(interchangeable(tool, other) for other in chosen):
+        return False
+    face = tool.backing.tool.name if tool.backing is not None else None
+    return face is None or all(c.backing is None or c.backing.tool.name != face for c in chosen)
+
+
+def _large_size(rng: random.Random) -> int:
+    """10 to 40, most of them below 20: the prompt grows with every tool."""
+    return 10 + int(31 * rng.random() ** 2)
+
+
+def _add_distractors(chosen: list[BaseTool], tools: Sequence[BaseTool], size: int, rng: random.Random) -> None:
+    """Half of them from the domains of the tools that are needed, the others from anywhere."""
+    domains = {tool.domain for tool in chosen}
+    near = [tool for tool in tools if tool.domain in domains]
+    for _ in range(40 + 2 * size):
         if len(chosen) >= size:
             break
-        pool = [t for t in tools if t.domain == domain] if rng.random() < 0.5 else tools
-        add(draw_tool(pool, rng))
-    rng.shuffle(chosen)
-    chinese = all(cell.language == "zh" for cell in cells)
-    language = cells[0].language
-    style = make_style(rng, chinese)
+        tool = draw_tool(near if rng.random() < 0.5 else tools, rng)
+        if tool is not None and _joins(tool, chosen):
+            chosen.append(tool)
+
+
+def _styles(size: int, chinese: bool, variety: Variety, rng: random.Random) -> list[Style]:
+    """Habits of the vendors behind a set; many tools have up to three."""
+    disguised = rng.random() < variety.disguise
+    first = make_style(rng, chinese, disguised, variety.held_out)
+    more = rng.randint(0, 2) if size > 8 else 0
+    others = [make_style(rng, chinese, disguised, variety.held_out) for _ in range(more)]
+    return [first, *(replace(style, chinese=first.chinese) for style in others)]
+
+
+def _faces(
+    chosen: Sequence[BaseTool],
+    categories: Collection[str],
+    pools: Mapping[str, Sequence[tuple[str, str]]],
+    styles: Sequence[Style],
+    rng: random.Random,
+) -> list[ToolInstance]:
+    """One vendor a domain; parameters that another tool's result fills take the value as it is."""
+    domains = list(dict.fromkeys(tool.domain for tool in chosen))
     instances: list[ToolInstance] = []
     for tool in chosen:
+        style = styles[domains.index(tool.domain) % len(styles)]
         keep = [p.key for p in tool.params if p.kind in ("date", *NESTED)]
-        instances.append(dress(tool, style, rng, pools, [i.tool.name for i in instances], keep))
-    today = date(2024, 1, 1) + timedelta(rng.randrange(1100)) if "date" in categories or rng.random() < 0.12 else None
-    return ToolSet(set_id, tuple(instances), _system(today, language, rng), today)
+        names = [instance.tool.name for instance in instances]
+        linked = {link.key for other in chosen for link in links(other, tool)} if "chain" in categories else set()
+        instances.append(dress(tool, style, rng, pools, names, keep, linked, "nested" in categories))
+    return instances
 
 
 def _system(today: date | None, language: str, rng: random.Random) -> str | None:

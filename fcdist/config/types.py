@@ -135,6 +135,11 @@ class GenerateConfig:
     contrast: float = 0.1
     """Share of the negatives, and of the slot-filling conversations, that have a partner with the same words in which
     the tool is offered, or the value given; fewer where the tool sets leave no room."""
+    disguise: float = 0.67
+    """Share of tool sets that look like nobody's catalogue: names, parameters, units and formats of a made-up vendor.
+    Your own tools (`catalogue`) always stay as they are."""
+    large_tool_sets: float = 0.08
+    """Share of tool sets with 10 to 40 tools, most of them distractors; the others have 1 to 8."""
     thoughts: bool = True
     """Write a short thought before each call and each decision not to call."""
     held_out_domains: tuple[str, ...] = ()
@@ -190,6 +195,8 @@ class GenerateConfig:
         )
         object.__setattr__(self, "catalogue", entries)
         require(0 <= self.contrast <= 1, f"generate.contrast={self.contrast} must be between 0 and 1")
+        for key in ("disguise", "large_tool_sets"):
+            require(0 <= getattr(self, key) <= 1, f"generate.{key}={getattr(self, key)} must be between 0 and 1")
         for key in ("languages", "shares"):
             shares = getattr(self, key)
             require(
