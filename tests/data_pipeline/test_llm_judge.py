@@ -79,8 +79,9 @@ def test_only_what_passed_the_gates_is_judged_and_drops_are_tried_again(tmp_path
 def test_teacher_and_judge_draw_on_one_budget(tmp_path):
     server = LlmServer()
     with serving(server) as url:
-        asked = teacher(url, tmp_path, judge=JUDGE, prices=PRICES, budget=BudgetConfig(tokens=12_000))
+        asked = teacher(url, tmp_path, judge=JUDGE, prices=PRICES, budget=BudgetConfig(tokens=9000))
         drafts = list(asked.drafts([Task(i) for i in range(4)]))
+        drafts += [Draft(Task(i), FakePlanner(0).conversation(i)) for i in range(4, 40)]
         with pytest.raises(BudgetError, match=r"generate.budget.tokens=9000"):
             asked.review(drafts)
     assert server.usage("judge-1").tokens + server.usage().tokens <= 9000
