@@ -35,6 +35,12 @@ def head_of(tool: BaseTool, language: str) -> str:
     return next(head for head in heads if "{" not in head and head[-1] not in "?？")
 
 
+def is_plural(noun: str) -> bool:
+    """Whether an English noun takes "are"; of "number of nights" the first word counts."""
+    head = noun.split(" of ")[0]
+    return head.endswith("s") and not head.endswith(("ss", "us", "is"))
+
+
 def second_person(head: str, language: str) -> str:
     """A head of the user's, as said to the user: "check my balance" → "check your balance"."""
     return head if language == "zh" else _with_pronouns(head, _SECOND)

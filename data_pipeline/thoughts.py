@@ -29,9 +29,8 @@ class PlannedCall:
     name: str
     goal: str
     """What the tool does, as an imperative."""
-    arguments: Mapping[str, Any]
-    words: Mapping[str, Value]
-    """Public parameter → the user's words, for those that are said as a whole."""
+    facts: Mapping[str, Value]
+    """Public argument, as a dotted path → its value and the user's words."""
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +51,7 @@ def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: ra
     table = layouts()[language]
     facts = [_facts(call, language) for call in calls]
     if sum(len(fact) for each in facts for fact in each) > _MAX_THOUGHT:
-        facts = [list(call.arguments) for call in calls]
+        facts = [list(call.facts) for call in calls]
     opening = rng.choice(table["seen"]).format(s=seen) if seen else ""
     if len(calls) > 1:
         bracket = "{}（{}）" if language == "zh" else "{} ({})"
@@ -72,7 +71,7 @@ def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: st
     kind = "later" if later else "call"
     joined = ("，" if language == "zh" else ", ").join(facts)
     return str(rng.choice(table[kind])).format(
-        t=call.name, h=goal, a=joined, p=", ".join(call.arguments), lines="\n".join(f"- {fact}" for fact in facts)
+        t=call.name, h=goal, a=joined, p=", ".join(call.facts), lines="\n".join(f"- {fact}" for fact in facts)
     )
 
 
@@ -80,29 +79,33 @@ def _facts(call: PlannedCall, language: str) -> list[str]:
     """`name: words = argument`; the words are left out where they are the argument."""
     colon = "：" if language == "zh" else ": "
     out: list[str] = []
-    for name, argument in call.arguments.items():
-        text = json.dumps(argument, ensure_ascii=False)
-        text = text.strip('"') if isinstance(argument, str) else text
-        value = call.words.get(name)
+    for name, value in call.facts.items():
+        text = value.arg if isinstance(value.arg, str) else json.dumps(value.arg, ensure_ascii=False)
+        words = value.text.strip(_QUOTES)
         if len(text) > 2 * _MAX_WORDS or len(out) >= _MAX_FACTS:
             out.append(name)
-        elif value is None or isinstance(argument, Mapping | list) or len(value.text) > _MAX_WORDS:
-            out.append(f"{name}{colon}{text}")
         elif any(isinstance(leaf, Mapping) and "result" in leaf for leaf in value.leaves.values()):
             source = "（来自结果）" if language == "zh" else " (from the result)"
             out.append(f"{name}{colon}{text}{source}")
-        elif value.text.strip(_QUOTES) in (text, ""):
+        elif words in (text, "") or len(words) > _MAX_WORDS:
             out.append(f"{name}{colon}{text}")
         else:
-            out.append(f"{name}{colon}{value.text.strip(_QUOTES)} = {text}")
+            out.append(f"{name}{colon}{words} = {text}")
     return out
+
+
+def _given(call: PlannedCall, language: str) -> list[str]:
+    """`name: words` of what was said so far; what it comes to is no matter before the call."""
+    colon = "：" if language == "zh" else ": "
+    words = {name: value.text.strip(_QUOTES) for name, value in call.facts.items()}
+    return [f"{name}{colon}{text}" if 0 < len(text) <= _MAX_WORDS else name for name, text in words.items()]
 
 
 def before_question(plan: PlannedCall, nouns: str, names: Sequence[str], language: str, rng: random.Random) -> str:
     """Before asking for what is missing: the tool, what is given and what is not."""
-    facts = _facts(plan, language)
+    facts = _given(plan, language)
     if sum(map(len, facts)) > _MAX_THOUGHT:
-        facts = list(plan.arguments)
+        facts = list(plan.facts)
     table = layouts()[language]["ask_given" if facts else "ask"]
     joined = ("，" if language == "zh" else ", ").join(facts)
     missing = ("、" if language == "zh" else ", ").join(names)

@@ -7,10 +7,11 @@ from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, Values
 from data_pipeline.dialogues.requests import ended, is_askable, is_changeable, one_request, withdraw
 from data_pipeline.dialogues.slot_filling import given_words, open_request
+from data_pipeline.replies import replies
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import consumes, issued_identifier, issues
-from data_pipeline.wording import request
+from data_pipeline.wording import capital, request
 
 _READING = ("get", "search", "compute", "convert", "quote")
 """Acts that change nothing, so that doing them again is harmless."""
@@ -56,8 +57,13 @@ def _change(draft: Draft, instances: Sequence[ToolInstance]) -> Change | None:
     return Change(instance, param, before, after)
 
 
-def _slots(draft: Draft, change: Change) -> dict[str, str]:
-    return {"o": change.old.text, "t": change.new.text, "n": draft.noun(change.param)}
+def _correcting(draft: Draft, kind: str, change: Change, **slots: str) -> str:
+    """The user's correction; of a bare number it says what it is the number of."""
+    options = replies()[draft.language][kind]
+    if change.old.text.isdigit():
+        options = [option for option in options if "{n}" in option] or options
+    noun = draft.noun(change.param)
+    return capital(str(draft.rng.choice(options)).format(o=change.old.text, t=change.new.text, n=noun, **slots))
 
 
 def _slip(draft: Draft) -> bool:
@@ -66,7 +72,7 @@ def _slip(draft: Draft) -> bool:
     if change is None:
         return False
     text = ended(request(change.instance, change.before, draft.language, draft.rng, bare=True), draft)
-    draft.say(draft.sentence("slip", R=text, **_slots(draft, change)))
+    draft.say(_correcting(draft, "slip", change, R=text))
     withdraw(draft, change.instance, change.before, change.after)
     draft.facts["kind"] = "slip"
     draft.run([(change.instance, change.after)])
@@ -86,7 +92,7 @@ def _asked(draft: Draft) -> bool:
     missing = draft.rng.choice(askable)
     open_request(draft, instance, change.before, [missing])
     answer = ended(given_words(draft, change.after, [missing]), draft)
-    draft.say(draft.sentence("slip_said", A=answer, **_slots(draft, change)))
+    draft.say(_correcting(draft, "slip_said", change, A=answer))
     withdraw(draft, instance, change.before, change.after)
     draft.facts["kind"] = "asked"
     draft.run([(instance, change.after)])
@@ -102,45 +108,65 @@ def _after(draft: Draft) -> bool:
     if change is None:
         return _rebook(draft, moved)
     one_request(draft, change.instance, change.before)
-    draft.say(draft.sentence("slip_after", **_slots(draft, change)))
+    draft.say(_correcting(draft, "slip_after", change))
     withdraw(draft, change.instance, change.before, change.after)
     draft.facts["kind"] = "after"
     draft.run([(change.instance, change.after)])
     return True
 
 
-def _canceller(draft: Draft, instance: ToolInstance) -> ToolInstance | None:
-    """The tool of the set that undoes what `instance` makes and needs nothing but its identifier."""
+def _takers(draft: Draft, instance: ToolInstance, act: str) -> list[ToolInstance]:
+    """Tools of the set that act on what `instance` makes."""
     kind = issues(instance.base)
-    return next(
-        (
-            other
-            for other in draft.tool_set.instances
-            if kind and other.base.act == "cancel" and consumes(other.base) == kind
-            if sum(p.required for p in other.params) == 1
-        ),
-        None,
-    )
+    return [i for i in draft.tool_set.instances if kind and i.base.act == act and consumes(i.base) == kind]
+
+
+def _canceller(draft: Draft, instance: ToolInstance) -> ToolInstance | None:
+    """The tool that undoes what `instance` makes and needs nothing but its identifier."""
+    cancelling = _takers(draft, instance, "cancel")
+    return next((i for i in cancelling if sum(p.required for p in i.params) == 1), None)
+
+
+def _mover(draft: Draft, change: Change) -> ToolInstance | None:
+    """The tool that changes just this parameter of what was made."""
+    wanted = {("ref", issues(change.instance.base)), (change.param.kind, change.param.key)}
+    for other in _takers(draft, change.instance, "update"):
+        required = [p for p in other.params if p.required]
+        if {(p.kind, p.spec["kind"] if p.kind == "ref" else p.key) for p in required} == wanted:
+            return other
+    return None
 
 
 def _rebook(draft: Draft, moved: Sequence[ToolInstance]) -> bool:
-    """What was made is cancelled, then made anew with the right value."""
+    """What was made is moved, or else cancelled and made anew with the right value."""
     change = _change(draft, moved)
     if change is None:
         return False
+    made = issued_identifier(change.instance.base, one_request(draft, change.instance, change.before))
+    draft.say(_correcting(draft, "slip_booked", change))
+    withdraw(draft, change.instance, change.before, change.after)
+    identifier = Value(made, str(made), {"": {"text": "", "result": made}})
+    mover = _mover(draft, change)
+    if mover is not None:
+        draft.facts["kind"] = "moved"
+        draft.run([(mover, {_reference(mover): identifier, change.param.key: change.new})], f"{_noted(change)}{made}")
+        return True
+    draft.facts["kind"] = "rebooked"
     canceller = _canceller(draft, change.instance)
     assert canceller is not None
-    made = issued_identifier(change.instance.base, one_request(draft, change.instance, change.before))
-    draft.say(draft.sentence("slip_booked", **_slots(draft, change)))
-    withdraw(draft, change.instance, change.before, change.after)
-    draft.facts["kind"] = "rebooked"
-    key = next(p.key for p in canceller.params if p.kind == "ref" and p.required)
-    identifier = {key: Value(made, str(made), {"": {"text": "", "result": made}})}
-    draft.call([(canceller, identifier)], f"{change.instance.tool.name}: {made}")
+    draft.call([(canceller, {_reference(canceller): identifier})], f"{_noted(change)}{made}")
     cancelled = f"{made}已取消" if draft.chinese else f"{made} is cancelled"
     results = draft.call([(change.instance, change.after)], cancelled)
     draft.answer([(change.instance, change.after)], results, draft.sentence("moved", i=str(made)))
     return True
+
+
+def _reference(instance: ToolInstance) -> str:
+    return next(p.key for p in instance.params if p.kind == "ref" and p.required)
+
+
+def _noted(change: Change) -> str:
+    return f"{change.instance.tool.name}: "
 
 
 def _dropped(draft: Draft) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from data_pipeline.catalogue import BaseTool, Catalogue, Param
-from data_pipeline.replies import answer, second_person, sentence
+from data_pipeline.replies import answer, is_plural, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import ToolInstance
@@ -92,7 +92,8 @@ class Draft:
         names = [instance.names[p.key] for p in params]
         plan = self._plan(instance, given)
         why = before_question(plan, nouns, names, self.language, self.rng)
-        self.reply(self.sentence(again or ("ask" if len(params) == 1 else "ask2"), n=nouns), why)
+        one = len(params) == 1 and (self.chinese or not is_plural(nouns))
+        self.reply(self.sentence(again or ("ask" if one else "ask2"), n=nouns), why)
 
     def talk(self, text: str, kind: str = "talk", **slots: str) -> None:
         """The assistant speaks where no call is due; `kind` and `slots` choose and fill its thought."""
@@ -130,7 +131,7 @@ class Draft:
     def _plan(self, instance: ToolInstance, values: Mapping[str, Value]) -> PlannedCall:
         facts = instance.facts(values)
         goal = head_words(instance.base, self.language)
-        return PlannedCall(instance.tool.name, goal, {name: fact.arg for name, fact in facts.items()}, facts)
+        return PlannedCall(instance.tool.name, goal, facts)
 
     def answer(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]], opening: str = "") -> str:
         """The assistant reports the results, after `opening`. Returns the report."""

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from data_pipeline.catalogue import NESTED, Param
+from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.chain import taken
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.requests import is_changeable, ordinal
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
-from data_pipeline.wording import capital, phrase, request
+from data_pipeline.toolsets import issues
+from data_pipeline.wording import capital, request
 from fcdist.errors import SchemaError
 from fcdist.schema.checks import check_arguments
 
-_BOOKING = ("book", "create")
+_MEETINGS = ("event", "meeting", "appointment")
+"""What cannot take place at the same time as another one."""
+_SCARCE = ("restaurant", "hotel", "movie", "car", "book")
+"""Pools whose members may be taken."""
 _NUMBERS = ("int", "num", "money")
 _FREE_TEXT = ("title", "task", "message", "sentence", "word", "topic", "address", "issue", "subjectline", "keyword")
 """Pools whose values are whatever the user likes, so that none of them is unknown."""
@@ -37,6 +41,7 @@ _WEIGHTS = {
     "invalid": 2,
     "refused": 1,
 }
+"""Kinds of trouble and how often they are chosen where they are possible."""
 _UNLIKELY = 0.05
 """Weight of a refusal without a reason where anything better is to be had."""
 
@@ -73,23 +78,38 @@ def _in_drawn_order(kinds: list[str], rng: random.Random) -> list[str]:
 
 def _kinds(instance: ToolInstance, param: Param) -> list[str]:
     """How a call of the tool may fail through the parameter."""
+    if not param.required:
+        return _kinds_of_filter(instance, param)
     kinds: list[str] = []
-    act, built_in = instance.base.act, instance.base.backing is None
-    free = param.kind == "pool" and str(param.spec["pool"]).endswith(_FREE_TEXT)
-    if act in _BOOKING and param.required and param.kind in ("date", "time"):
-        kinds += ["conflict"] if act == "create" else ["sold_out"]
-    if act == "book" and param.required and param.kind in ("enum", "pool") and not free:
+    act, made = instance.base.act, str(issues(instance.base))
+    pool = str(param.spec["pool"]) if param.kind == "pool" else ""
+    if param.kind in ("date", "time") and made.endswith(_MEETINGS):
+        kinds.append("conflict")
+    if act == "book" and (param.kind in ("date", "time", "enum") or pool in _SCARCE):
         kinds.append("sold_out")
-    if act == "search" and "results" in instance.base.out and param.kind != "bool" and param.kind not in NESTED:
-        kinds += ["empty"] if not param.required or is_changeable(param) else []
-        kinds += ["capped"] if param.key in _CAPS else []
-    if param.required and param.kind in ("ref", "code"):
-        kinds += ["not_found", "respelled"] if param.kind == "ref" and built_in else ["not_found"]
-    if param.required and act in ("get", "book", "control") and param.kind == "pool" and not free:
+    if _finds(instance) and is_changeable(param):
+        kinds.append("empty")
+    if param.kind in ("ref", "code"):
+        kinds += ["not_found", "respelled"] if param.kind == "ref" and instance.base.backing is None else ["not_found"]
+    if pool and act in ("get", "book", "control") and not pool.endswith(_FREE_TEXT):
         kinds.append("misspelt")
-    if param.required and param.kind in _NUMBERS and act != "compute" and not param.spec.get("u"):
+    if param.kind in _NUMBERS:
         kinds.append("invalid")
-    return [*kinds, "refused"] if param.required and is_changeable(param) else kinds
+    return [*kinds, "refused"] if is_changeable(param) else kinds
+
+
+def _kinds_of_filter(instance: ToolInstance, param: Param) -> list[str]:
+    if not _finds(instance):
+        return []
+    if param.key in _CAPS:
+        return ["capped"]
+    # What the hits themselves show (a rating) could contradict the empty answer later.
+    narrows = param.kind in ("pool", "enum", "money", "date") and not param.key.startswith("sort")
+    return ["empty"] if narrows else []
+
+
+def _finds(instance: ToolInstance) -> bool:
+    return instance.base.act == "search" and "results" in instance.base.out
 
 
 def _fail(draft: Draft, trouble: Trouble, values: Values, outcome: Mapping[str, Any], error: str) -> None:
@@ -135,9 +155,10 @@ def _go_on(draft: Draft, trouble: Trouble, values: Values, new: Value, seen: str
 def _taken(draft: Draft, trouble: Trouble) -> None:
     """Sold out or in conflict, with what is still to be had."""
     param, values = trouble.param, _values(draft, trouble)
+    _check_plain(trouble, values)
     value = values[param.key]
     free = _alternatives(draft, param, value)
-    public = trouble.instance.names[param.key]
+    public = trouble.instance.labels[param.key]
     outcome: dict[str, Any] = {"error": trouble.kind, public: value.arg, "available": [item.arg for item in free]}
     slots = {"v": value.text, "l": _or([str(item.arg) for item in free], draft)}
     if trouble.kind == "conflict":
@@ -185,7 +206,18 @@ def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
 
 
 def _or(texts: Sequence[str], draft: Draft) -> str:
-    return join_words(list(texts), draft.language)
+    """ "a, b or c" / a、b或c."""
+    joined = join_words(list(texts), draft.language)
+    head, link, tail = joined.rpartition("和" if draft.chinese else " and ")
+    return f"{head}{'或' if draft.chinese else ' or '}{tail}" if link else joined
+
+
+def _check_plain(trouble: Trouble, values: Values) -> None:
+    """The error has to write the value as the call does. Raises RepetitionError where the tool's face changes it."""
+    instance, key = trouble.instance, trouble.param.key
+    fact = instance.facts(values).get(instance.names[key])
+    if fact is None or fact.arg != values[key].arg:
+        raise RepetitionError
 
 
 def _empty(draft: Draft, trouble: Trouble) -> None:
@@ -195,10 +227,8 @@ def _empty(draft: Draft, trouble: Trouble) -> None:
     _fail(draft, trouble, values, {"results": []}, "empty")
     said = "results为空" if draft.chinese else "results is empty"
     if not param.required:
-        words = phrase(param, value, draft.language, draft.rng).lstrip(":：， ")
-        named = draft.noun(param) if draft.chinese or draft.rng.random() < 0.6 else f"“{words}”"
-        text = named if draft.chinese or named[0] == "“" else f"the {named}"
-        draft.tell_failure(draft.sentence("empty_drop", x=text), said)
+        named = draft.noun(param) if draft.chinese else f"the {draft.noun(param)}"
+        draft.tell_failure(draft.sentence("empty_drop", x=named), said)
         draft.say(draft.sentence("drop_yes"))
         return _go_on(draft, trouble, values, Value(None, ""))
     draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
@@ -213,7 +243,7 @@ def _not_found(draft: Draft, trouble: Trouble) -> None:
     right = values[param.key]
     wrong = _with_other_digits(str(right.arg), draft.rng)
     values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
-    public = trouble.instance.names[param.key]
+    public = trouble.instance.labels[param.key]
     _fail(draft, trouble, values, {"error": "not_found", public: wrong}, "not_found")
     said = f"not_found（{wrong}）" if draft.chinese else f"not_found for {wrong}"
     draft.tell_failure(draft.sentence("not_found", v=wrong, n=draft.noun(param)), said)
@@ -239,7 +269,7 @@ def _misspelt(draft: Draft, trouble: Trouble) -> None:
     right = str(values[param.key].arg)
     wrong = _mistyped(right, draft)
     values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
-    public = trouble.instance.names[param.key]
+    public = trouble.instance.labels[param.key]
     _fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
     said = f"not_found，最接近{right}" if draft.chinese else f"not_found, closest is {right}"
     draft.tell_failure(draft.sentence("not_found_hint", v=wrong, m=right), said)
@@ -269,7 +299,7 @@ def _respelled(draft: Draft, trouble: Trouble) -> None:
     if loose == right:
         raise RepetitionError
     values = {**values, param.key: Value(loose, loose, {"": loose})}
-    public = trouble.instance.names[param.key]
+    public = trouble.instance.labels[param.key]
     outcome = {"error": "invalid", public: loose, "expected": right}
     _repair(draft, trouble, values, outcome, taken(right), f"expected {right}", "respelled", m=right)
 
@@ -281,7 +311,7 @@ def _capped(draft: Draft, trouble: Trouble) -> None:
     if not isinstance(value, int) or value < 3:
         raise RepetitionError
     most = draft.rng.randint(2, value - 1)
-    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], "maximum": most}
+    outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key], "maximum": most}
     slots = {"m": str(most), "n": draft.noun(param)}
     _repair(draft, trouble, values, outcome, taken(most), f"maximum = {most}", "capped", **slots)
 
@@ -299,8 +329,7 @@ def _repair(
     """The assistant calls again as the error says, and tells what it changed."""
     instance, key = trouble.instance, trouble.param.key
     after = {**values, key: new}
-    if instance.arguments(after).get(instance.names[key]) != new.arg:
-        raise RepetitionError  # the tool's face writes the value in another way than the error does
+    _check_plain(trouble, after)
     _check_fits(instance, after)
     _fail(draft, trouble, values, outcome, "invalid")
     results = draft.call([(instance, after)], seen)
@@ -310,16 +339,17 @@ def _repair(
 def _invalid(draft: Draft, trouble: Trouble) -> None:
     """A number beyond what the tool takes; the user chooses one within."""
     param, values = trouble.param, _values(draft, trouble)
+    _check_plain(trouble, values)
     old, new = values[param.key], draft.another(param, [values[param.key].arg])
     high = float(old.arg) > float(new.arg)
     bound = "maximum" if high else "minimum"
     limit = _between(new.arg, old.arg)
-    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], bound: limit}
+    outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key], bound: limit}
     _fail(draft, trouble, values, outcome, "invalid")
     said = f"invalid，{bound} = {limit}" if draft.chinese else f"invalid, {bound} = {limit}"
     slots = {"v": old.text, "m": str(limit), "n": draft.noun(param)}
     draft.tell_failure(draft.sentence("too_high" if high else "too_low", **slots), said)
-    draft.say(draft.sentence("other" if draft.rng.random() < 0.4 else "try_other", t=new.text, T=capital(new.text)))
+    draft.say(draft.sentence("use_other", t=new.text, T=capital(new.text)))
     _go_on(draft, trouble, values, new)
 
 
@@ -336,9 +366,9 @@ def _refused(draft: Draft, trouble: Trouble) -> None:
     """A value that the tool does not take, without a reason; the user gives another one."""
     param, values = trouble.param, _values(draft, trouble)
     value = values[param.key]
-    outcome = {"error": "invalid", "parameter": trouble.instance.names[param.key], "value": value.arg}
+    outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key]}
     _fail(draft, trouble, values, outcome, "invalid")
-    public = trouble.instance.names[param.key]
+    public = trouble.instance.labels[param.key]
     said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
     draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
     new = draft.another(param, [value.arg])

@@ -5,6 +5,7 @@ from typing import Any
 
 from data_pipeline.catalogue import NESTED, Param
 from data_pipeline.dialogues.draft import Draft, Values
+from data_pipeline.replies import is_plural
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.wording import request
@@ -56,8 +57,7 @@ def statement(draft: Draft, param: Param, value: Value) -> str:
     noun = draft.noun(param)
     if draft.chinese:
         return f"{noun}是{value.text}"
-    plural = noun.endswith("s") and not noun.endswith(("ss", "us", "is")) and " of " not in noun
-    return f"the {noun} {'are' if plural else 'is'} {value.text}"
+    return f"the {noun} {'are' if is_plural(noun) else 'is'} {value.text}"
 
 
 def ended(text: str, draft: Draft) -> str:

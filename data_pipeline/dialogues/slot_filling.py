@@ -20,6 +20,10 @@ from data_pipeline.wording import capital, phrase, request
 
 _ANSWERS = {"full": 52, "partial": 14, "too_much": 18, "withheld": 16}
 """How users answer the question, and weights."""
+_PRIVATE = ("email", "phone", "person", "code", "money", "ref")
+"""Kinds that a user may not want to give."""
+_KEPT = ("email", "phone", "code", "ref")
+"""Kinds that a user has written down somewhere."""
 _UNSPOKEN = ("objects", "object", "quoted")
 """Kinds whose words already stand on their own."""
 
@@ -119,8 +123,9 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
 def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
     """The user does not know the value, or does not want to give it: nothing is called."""
     nouns = join_words([draft.noun(p) for p in missing], draft.language)
-    refuses = missing[0].kind in ("email", "phone", "person", "code", "money", "ref") and draft.rng.random() < 0.5
-    draft.say(draft.sentence("refuse" if refuses else "unknown", n=nouns))
+    refuses = missing[0].kind in _PRIVATE and draft.rng.random() < 0.5
+    unknown = "unknown_id" if missing[0].kind in _KEPT else "unknown"
+    draft.say(draft.sentence("refuse" if refuses else unknown, n=nouns))
     draft.facts["withheld"] = named(draft, instance, missing)
     text = draft.sentence("held_refused" if refuses else "held_unknown", n=nouns, h=draft.head(instance.base))
     draft.talk(text, "withheld", n=nouns, t=instance.tool.name)
