@@ -65,8 +65,8 @@ PAST = {
     "zh": Grammar(past.CHINESE, lambda day, today: day < today),
 }
 _ALONE = re.compile(
-    r"today|tomorrow|yesterday|in |next |last (?!day)|this |a (?:week|year|month|fortnight)|half a|one |two weeks from"
-    r"|\w+ (?:days|weeks|months|business days) (?:from|ago|back)|the day (?:after tomorrow|before yesterday)"
+    r"today|tomorrow|yesterday|in |(?:next|last|this) (?!year's)|(?:an?|half a|one) (?:week|month|year|fortnight)"
+    r"|\w+ (?:days|weeks|months|business days|working days) |the day (?:after tomorrow|before yesterday)|the same day"
 )
 _AT = re.compile(r"the (?:end|start|beginning) of|month-end|quarter-end")
 _IN = re.compile(r"mid-|the middle of")

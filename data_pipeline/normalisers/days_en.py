@@ -43,7 +43,7 @@ def _alternatives(words: dict[str, int]) -> str:
     return "(?:" + "|".join(sorted(words, key=len, reverse=True)) + ")"
 
 
-_W = f"({_alternatives(_WEEKDAYS)})"
+_W = f"({_alternatives(_WEEKDAYS)})(?![a-z])"
 _M = _alternatives(_MONTHS) + r"(?![a-z])\.?"
 _N = r"(\d{1,3}|half a|an?|" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + ")"
 _UNIT = r"(business days?|working days?|days?|weeks?|fortnights?|months?|years?)\b"

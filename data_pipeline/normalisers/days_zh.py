@@ -67,8 +67,8 @@ _WEEKS = {
     "上上个": -2,
 }
 _WHICH = f"({'|'.join(sorted(_WEEKS, key=len, reverse=True))})"
-_LUNAR_MONTHS = {name: n for n, name in enumerate("正二三四五六七八九十冬腊", 1)}
-_LM = "|".join(_LUNAR_MONTHS)
+_LUNAR_MONTHS = {name: n for n, name in enumerate("正二三四五六七八九十冬腊", 1)} | {"十一": 11, "十二": 12}
+_LM = "|".join(sorted(_LUNAR_MONTHS, key=len, reverse=True))
 _LUNAR_YEAR = f"(?P<year>{_YEAR})?"
 _QUARTERS = {
     "本季度": 0,

@@ -4,45 +4,14 @@ import random
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data_pipeline.catalogue import load_catalogue
-from data_pipeline.dates import relative_date
 from data_pipeline.expressions import evaluate
 from data_pipeline.gates.evidence import follows
-from data_pipeline.normalisers import chinese_number, dates, numbers, times
+from data_pipeline.normalisers import chinese_number, numbers, times
 from data_pipeline.slots import Context, sample, schema
 from data_pipeline.world import World
 from fcdist.errors import GenerationError
-
-
-@given(
-    day=st.dates(date(2020, 1, 1), date(2032, 12, 31)),
-    seed=st.integers(0, 10**6),
-    language=st.sampled_from(["en", "zh"]),
-)
-def test_a_relative_date_is_read_back_as_the_same_day(day, seed, language):
-    text, meant = relative_date(day, language, random.Random(seed))
-    assert dates(text, day) == {meant.isoformat()}
-    assert meant >= day
-
-
-@pytest.mark.parametrize(
-    ("text", "today", "expected"),
-    [
-        ("next Friday", date(2024, 2, 26), "2024-03-08"),
-        ("the last day of the month", date(2024, 2, 10), "2024-02-29"),
-        ("the first of next month", date(2024, 12, 31), "2025-01-01"),
-        ("下周五", date(2024, 3, 3), "2024-03-08"),
-        ("大后天", date(2024, 12, 30), "2025-01-02"),
-        ("下个月最后一天", date(2023, 1, 31), "2023-02-28"),
-        ("两周后", date(2024, 2, 20), "2024-03-05"),
-        ("January 2", date(2024, 3, 1), "2025-01-02"),
-    ],
-)
-def test_date_expressions_across_months_and_years(text, today, expected):
-    assert dates(text, today) == {expected}
 
 
 def test_numbers_and_times_in_words():
