@@ -57,19 +57,20 @@ __all__ = [
 
 _TOPICS = (counts, weeks, months, festivals, written, anchored)
 FUTURE = {
-    "en": Grammar([family for topic in _TOPICS for family in topic.ENGLISH], lambda day, today: day >= today),
-    "zh": Grammar([family for topic in _TOPICS for family in topic.CHINESE], lambda day, today: day >= today),
+    "en": Grammar([family for topic in _TOPICS for family in topic.ENGLISH]),
+    "zh": Grammar([family for topic in _TOPICS for family in topic.CHINESE]),
 }
 PAST = {
-    "en": Grammar(past.ENGLISH, lambda day, today: day < today),
-    "zh": Grammar(past.CHINESE, lambda day, today: day < today),
+    "en": Grammar(past.ENGLISH, past=True),
+    "zh": Grammar(past.CHINESE, past=True),
 }
 _ALONE = re.compile(
-    r"today|tomorrow|yesterday|in |(?:next|last|this) (?!year's)|(?:an?|half a|one) (?:week|month|year|fortnight)"
-    r"|\w+ (?:days|weeks|months|business days|working days) |the day (?:after tomorrow|before yesterday)|the same day"
+    r"today|tomorrow|yesterday|in |around |(?:next|last|this) (?!year's)|(?:early|late) next"
+    r"|(?:an?|half a|one) (?:week|month|year|fortnight)|\w+ (?:days|weeks|months|business days|working days) "
+    r"|the day (?:after tomorrow|before yesterday)|the same day"
 )
 _AT = re.compile(r"the (?:end|start|beginning) of|month-end|quarter-end")
-_IN = re.compile(r"mid-|the middle of")
+_IN = re.compile(r"mid-|the middle of|early |late ")
 
 
 def relative_date(today: date, language: str, rng: random.Random) -> Expression:

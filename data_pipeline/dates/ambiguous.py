@@ -159,7 +159,9 @@ def _two_weekdays_zh(today: date, rng: random.Random) -> Open | None:
     if today.weekday() >= 4:
         return None
     first = rng.randrange(today.weekday() + 1, SATURDAY)
-    text = rng.choice(("周{}或者周{}", "周{}或周{}", "周{}要么周{}")).format(WEEKDAYS_ZH[first], WEEKDAYS_ZH[first + 1])
+    text = rng.choice(("周{}或者周{}", "周{}或周{}", "要么周{}要么周{}")).format(
+        WEEKDAYS_ZH[first], WEEKDAYS_ZH[first + 1]
+    )
     return text, "", (weekday_of_week(today, first, 0), weekday_of_week(today, first + 1, 0))
 
 
@@ -221,11 +223,6 @@ def _no_such_day(language: str) -> Draw:
     return draw
 
 
-def _over_christmas_en(today: date, rng: random.Random) -> Open | None:
-    days = tuple(date(today.year, 12, day) for day in (24, 25, 26))
-    return None if days[0] <= today else ("over Christmas", rng.choice(_WHICH_EN), days)
-
-
 def _next_sunday_zh(today: date, rng: random.Random) -> Open | None:
     """Sunday ends the week by the calendar, and begins it for some."""
     if today.weekday() == SUNDAY:
@@ -283,11 +280,10 @@ ENGLISH = (
     OpenFamily("two_weekdays", 2, _two_weekdays_en),
     OpenFamily("few_days", 2, _vague((3, 4, 5), _WHICH_EN, "in a few days", "in three or four days")),
     OpenFamily("few_weeks", 1, _vague((14, 21, 28), _WHICH_EN, "in a few weeks", "in two or three weeks")),
-    OpenFamily("next_week", 3, _some_day(1, _WHICH_WEEKDAY_EN, "next week", "sometime next week", "one day next week")),
+    OpenFamily("next_week", 3, _some_day(1, _WHICH_WEEKDAY_EN, "next week")),
     OpenFamily("third_of_month", 2, _third_of_month_en),
     OpenFamily("mismatch", 2, _mismatch_en),
     OpenFamily("no_such_day", 1, _no_such_day("en")),
-    OpenFamily("over_christmas", 0.7, _over_christmas_en),
 )
 CHINESE = (
     OpenFamily("周几当天", 3, _on_its_own_weekday_zh),
@@ -300,7 +296,7 @@ CHINESE = (
     OpenFamily("两个周几", 2, _two_weekdays_zh),
     OpenFamily("过几天", 2, _vague((2, 3, 4), _WHICH_ZH, "过几天", "过两三天", "这几天")),
     OpenFamily("几周后", 1, _vague((14, 21, 28), _WHICH_ZH, "过几周", "过几个星期")),
-    OpenFamily("下周", 3, _some_day(1, _WHICH_WEEKDAY_ZH, "下周", "下周找一天", "下个星期")),
+    OpenFamily("下周", 3, _some_day(1, _WHICH_WEEKDAY_ZH, "下周", "下个星期")),
     OpenFamily("旬", 2, _third_of_month_zh),
     OpenFamily("不符", 2, _mismatch_zh),
     OpenFamily("没有这天", 1, _no_such_day("zh")),

@@ -128,7 +128,7 @@ def _on_working_days(text: str, today: date, count: int, language: str) -> Expre
 
 
 ENGLISH = (
-    Family("today", 4, fixed(0, "today")),
+    Family("today", 4, fixed(0, "today"), means_today=True),
     Family("tomorrow", 15, fixed(1, "tomorrow")),
     Family("day_after_tomorrow", 4, fixed(2, "the day after tomorrow")),
     Family("in_days", 7, _in_days_en),
@@ -146,8 +146,8 @@ ENGLISH = (
     Family("next_business_day", 1, _next_business_day_en),
 )
 CHINESE = (
-    Family("今天", 4, fixed(0, "今天", "今天", "今天", "今日")),
-    Family("明天", 15, fixed(1, "明天", "明天", "明天", "明儿", "明日")),
+    Family("今天", 4, fixed(0, *["今天"] * 7, "今日"), means_today=True),
+    Family("明天", 15, fixed(1, *["明天"] * 10, "明儿", "明日")),
     Family("后天", 6, fixed(2, "后天")),
     Family("大后天", 3, fixed(3, "大后天")),
     Family("天后", 7, _in_days_zh),

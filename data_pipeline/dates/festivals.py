@@ -122,7 +122,6 @@ FESTIVALS_ZH = (
     Festival(("中秋节", "中秋节", "中秋"), _lunar(8, 15), (-4, 4)),
     Festival(("国庆节", "国庆节", "国庆"), _fixed(10, 1), (-7, 14)),
     Festival(("重阳节",), _lunar(9, 9)),
-    Festival(("万圣节前夜",), _fixed(10, 31)),
     Festival(("双十一", "双11"), _fixed(11, 11)),
     Festival(("感恩节",), _nth(11, 3, 4)),
     Festival(("双十二", "双12"), _fixed(12, 12)),

@@ -17,24 +17,30 @@ class Family(NamedTuple):
     name: str
     weight: float
     draw: Draw
+    means_today: bool = False
+    """All others are drawn for other days only: nobody calls today the end of the month."""
 
 
 class Grammar:
     """Families to draw from."""
 
-    def __init__(self, families: Sequence[Family], holds: Callable[[date, date], bool]) -> None:
-        """`holds(day, today)` is what every drawn day has to keep to."""
+    def __init__(self, families: Sequence[Family], past: bool = False) -> None:
+        """Draws later days, or earlier ones where `past`."""
         self.families = tuple(families)
         self._cumulative = list(accumulate(family.weight for family in families))
-        self._holds = holds
+        self._past = past
 
     def draw(self, today: date, rng: random.Random) -> Expression:
         """An expression that can be said on `today`, and its day."""
         while True:
             family = rng.choices(self.families, cum_weights=self._cumulative)[0]
             found = family.draw(today, rng)
-            if found is not None and self._holds(found[1], today):
+            if found is not None and self.fits(family, found[1], today):
                 return found
+
+    def fits(self, family: Family, day: date, today: date) -> bool:
+        """Whether `day` lies on the right side of `today`."""
+        return family.means_today if day == today else (day < today) == self._past
 
 
 def fixed(days: int, *texts: str) -> Draw:

@@ -229,7 +229,7 @@ ENGLISH = (
     Family("written", 4, _written("en")),
 )
 CHINESE = (
-    Family("昨天", 12, fixed(-1, "昨天", "昨天", "昨日", "昨儿")),
+    Family("昨天", 12, fixed(-1, *["昨天"] * 10, "昨日", "昨儿")),
     Family("前天", 6, fixed(-2, "前天")),
     Family("大前天", 2, fixed(-3, "大前天")),
     Family("天前", 7, _days_ago("zh", "{}天前", "{}天前", "{}天之前", "{}天以前")),

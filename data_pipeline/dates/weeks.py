@@ -7,6 +7,7 @@ from data_pipeline.dates.arithmetic import (
     SATURDAY,
     SUNDAY,
     WEEKDAYS_EN,
+    WEEKDAYS_ZH,
     day_of_week_zh,
     next_weekday,
     weekday_of_week,
@@ -111,7 +112,7 @@ def _weekend_zh(weeks: int, *texts: str) -> Draw:
         if today.weekday() >= SATURDAY:
             return None
         weekday = rng.choice((SATURDAY, SUNDAY))
-        return rng.choice(texts).format(weekday_zh(weekday, rng)), weekday_of_week(today, weekday, weeks)
+        return rng.choice(texts).format("周" + WEEKDAYS_ZH[weekday]), weekday_of_week(today, weekday, weeks)
 
     return draw
 
