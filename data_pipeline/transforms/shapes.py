@@ -114,9 +114,9 @@ def rewritten(value: Any, of: Sequence[Told], form: Form, words: str | None = No
 
 
 def in_order(shape: Mapping[str, Field], arguments: dict[str, Tree]) -> dict[str, Tree]:
-    """`arguments` in the order of the schema."""
+    """`arguments` in the order of the schema; an open object keeps its own."""
     return {
-        key: in_order(item.fields, arguments[key]) if isinstance(arguments[key], dict) else arguments[key]
+        key: in_order(item.fields, arguments[key]) if item.fields and not item.many else arguments[key]
         for key, item in shape.items()
         if key in arguments
     }

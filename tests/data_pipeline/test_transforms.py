@@ -236,7 +236,7 @@ def test_the_gate_recomputes_every_form_and_finds_it_in_the_schema(catalogue, se
 
 def schema_at(schema, path: str):
     for step in path.split("."):
-        schema = schema["items"] if step.isdigit() else schema["properties"][step]
+        schema = schema["items"] if step.isdigit() else schema.get("properties", {}).get(step, {})
     return schema
 
 
