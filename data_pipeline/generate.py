@@ -25,6 +25,7 @@ from data_pipeline.shard_worker import Check, Shard, flatten_yields, nest_yields
 from data_pipeline.summary import print_summary
 from data_pipeline.teachers import (
     AnswersPendingError,
+    BudgetError,
     Teacher,
     TeacherFactory,
     Traffic,
@@ -89,7 +90,11 @@ def generate(
         wanted = shards if only_shard is None else [shards[only_shard]]
         remove_partials(folder, [shard.path.stem for shard in wanted])
         todo = [shard for shard in wanted if read_facts(shard, digest) is None]
-        traffic = write_shards(todo, config, run_dir, make_teacher, check, digest, done=wanted_size(wanted, todo))
+        try:
+            traffic = write_shards(todo, config, run_dir, make_teacher, check, digest, done=wanted_size(wanted, todo))
+        except BudgetError as error:
+            done = sum(read_facts(shard, digest) is not None for shard in wanted)
+            raise BudgetError(f"{error}. {done} of {len(wanted)} shards are finished") from None
     if only_shard is not None:
         return None
     remove_partials(folder, [SETTINGS, MANIFEST])

@@ -85,6 +85,10 @@ class Traffic:
         )
 
 
+class BudgetError(GenerationError):
+    """The budget does not allow another request. What was written and answered so far is kept."""
+
+
 class AnswersPendingError(Exception):
     """Answers that were asked for are not there yet; `Teacher.fetch` gets them."""
 

@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from data_pipeline.llm.cache import AnswerCache
-from data_pipeline.llm.ledger import BudgetError, Ledger
+from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.limits import Limits
 from data_pipeline.llm.wire import (
     RETRIED,
@@ -31,7 +31,7 @@ from data_pipeline.llm.wire import (
     request_key,
     retry_after,
 )
-from data_pipeline.teachers import Traffic, Usage
+from data_pipeline.teachers import BudgetError, Traffic, Usage
 from fcdist.errors import GenerationError
 
 Create = Callable[..., Awaitable[ChatCompletion]]

@@ -1,15 +1,14 @@
 """Free mode: a language model writes whole dialogues; the simulator and the gates decide what they are worth.
 
-The planner gives the tools, what is wanted (category, language, date) and facts: calls that the simulated back end has
-executed, with their results. The model invents people, situations, turns, thoughts and answers around them. Its calls
-are executed again: a result that it wrote must agree with the simulator's, one that it left out is the simulator's. The
-words behind the arguments are the model's own, so the planner's notes on words are dropped and the gates read the text.
+The planner gives the tools, an outline (who speaks, what is called when) and facts: calls that the simulated back end
+has executed, with their results. The model invents people, situations, words, thoughts and answers around them. Its
+calls are executed again: a result that it wrote must agree with the simulator's, one that it left out is the
+simulator's. The planner's notes on its own words are dropped, so the gates read the text instead.
 """
 
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,54 +19,19 @@ from data_pipeline.teachers import Planner, Task
 from fcdist.config.seeds import derive_seed
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
-KEPT_FACTS = ("tool_set", "domain", "domains", "tools", "parameters", "today", "missing", "negative")
-"""Metadata of a plan that is true of any dialogue around it; the rest describes the planner's words."""
+PLANNERS_WORDS = ("calls", "contrast")
+"""Metadata of a plan that describes its words, and is not true of other words."""
 MIN_CHINESE = 0.2
 """Share of Chinese characters among the letters of what was said, from which a dialogue counts as Chinese."""
 
-Execute = Callable[[str, Mapping[str, Any]], Any]
-"""(tool, arguments) → what the simulated back end returns."""
+Execute = Callable[[Conversation], Iterable[Any]]
+"""Conversation → the results of its calls, in order, from the simulated back end."""
+Step = tuple[str, ...]
+"""Who speaks, and the names of what is called."""
 
 
 class BadDialogueError(Exception):
     """A dialogue cannot be used; the message is the reason, a counter key."""
-
-
-@dataclass(slots=True)
-class Backend:
-    """Serves a plan's calls from the plan, and others from the planner's simulator."""
-
-    facts: dict[tuple[str, str], tuple[ToolCall, str]]
-    """(tool, canonical arguments) → the planned call and its result."""
-    execute: Execute | None = None
-
-    @classmethod
-    def of(cls, plan: Conversation, execute: Execute | None = None) -> "Backend":
-        """The facts of a plan."""
-        facts = {(call.name, _canonical_text(call.arguments)): (call, result) for call, result in planned_calls(plan)}
-        return cls(facts, execute)
-
-    def call(self, name: str, arguments: str) -> tuple[str, str]:
-        """Execute a call.
-
-        Returns:
-            Arguments and result as JSON text; of a planned call in the planner's notation.
-
-        Raises:
-            BadDialogueError: the arguments are not JSON, or nobody knows the result.
-        """
-        try:
-            key = name, _canonical_text(arguments)
-        except ValueError:
-            raise BadDialogueError("llm_arguments_not_json") from None
-        if key in self.facts:
-            call, result = self.facts[key]
-            return call.arguments, result
-        decoded = json.loads(arguments)
-        if self.execute is None or not isinstance(decoded, Mapping):
-            raise BadDialogueError("llm_unknown_call")
-        result = json.dumps(self.execute(name, decoded), ensure_ascii=False)
-        return json.dumps(decoded, ensure_ascii=False), result
 
 
 class Free:
@@ -76,8 +40,8 @@ class Free:
     version = VERSION
 
     def __init__(self, planner: Planner, thoughts: bool = True) -> None:
-        """Args: planner: its `simulator`, if it has one, executes calls that it did not plan."""
-        self._simulator = getattr(planner, "simulator", None)
+        """Args: planner: its `execute`, if it has one, executes calls; without it only planned ones are known."""
+        self._execute: Execute | None = getattr(planner, "execute", None)
         self._thoughts = thoughts
 
     def request(self, tasks: Sequence[Task], plans: Sequence[Conversation]) -> Request:
@@ -98,17 +62,13 @@ class Free:
             items.setdefault(item["id"], []).append(item)
         if not items:
             return [(plan, "llm_unreadable") for plan in plans]
-        pairs = enumerate(zip(tasks, plans, strict=True))
-        return [self._settle(task, plan, items.get(number, [])) for number, (task, plan) in pairs]
+        return [self._settle(plan, items.get(number, [])) for number, plan in enumerate(plans)]
 
-    def _settle(
-        self, task: Task, plan: Conversation, items: Sequence[Mapping[str, Any]]
-    ) -> tuple[Conversation, str | None]:
+    def _settle(self, plan: Conversation, items: Sequence[Mapping[str, Any]]) -> tuple[Conversation, str | None]:
         if len(items) != 1:
             return plan, "llm_duplicate_item" if items else "llm_missing_item"
-        execute = self._simulator(task.index, task.attempt) if self._simulator else None
         try:
-            return build_dialogue(plan, items[0]["turns"], Backend.of(plan, execute), self._thoughts), None
+            return build_dialogue(plan, items[0]["turns"], self._execute, self._thoughts), None
         except BadDialogueError as error:
             return plan, str(error)
 
@@ -116,20 +76,46 @@ class Free:
 def describe_wanted(number: int, plan: Conversation) -> dict[str, Any]:
     """What the prompt says of one wanted conversation."""
     rng = random.Random(derive_seed(0, "manner", plan.id, json.dumps([m.content for m in plan.messages])))
-    facts = [
-        {"name": call.name, "arguments": json.loads(call.arguments), "result": _decoded(result)}
-        for call, result in planned_calls(plan)
-    ]
     wanted = {
         "id": number,
         "kind": kind_of(plan.category, plan.language),
         "system": next((m.content for m in plan.messages if m.role == "system"), None),
-        "facts": facts,
-        "idea": None if facts else next((m.content for m in plan.messages if m.role == "user"), None),
-        "ask_for": [slot["noun"] for slot in (plan.metadata or {}).get("missing") or ()],
         "manner": rng.choice(MANNERS["zh" if plan.language == "zh" else "en"]),
+        "facts": [
+            {"name": call.name, "arguments": json.loads(call.arguments), "result": _decoded(result)}
+            for call, result in planned_calls(plan)
+        ],
+        "outline": list(_outline(plan)),
     }
-    return {key: value for key, value in wanted.items() if value not in (None, []) or key == "facts"}
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _outline(plan: Conversation) -> Iterator[dict[str, Any]]:
+    """Turn by turn what happens; in words only where neither facts nor the kind of conversation tell it."""
+    plain = sum(m.role == "user" for m in plan.messages) == 1 and any(m.tool_calls for m in plan.messages)
+    keep = list(_kept_words(plan))
+    made = 0
+    for position, message in enumerate(plan.messages):
+        if message.tool_calls:
+            yield {"by": "assistant", "facts": list(range(made, made + len(message.tool_calls)))}
+            made += len(message.tool_calls)
+        elif message.role in ("user", "assistant"):
+            tells_result = message.role == "assistant" and plan.messages[position - 1].role == "tool"
+            step: dict[str, Any] = {"by": message.role}
+            if not tells_result and not (message.role == "user" and plain):
+                step["gist"] = message.content
+            if words := [word for word in keep if not tells_result and word in (message.content or "")]:
+                step["keep"] = words
+            yield step
+
+
+def _kept_words(plan: Conversation) -> Iterator[str]:
+    """What must be said as the metadata has it: names of what is asked for, a date that can be read two ways."""
+    facts = plan.metadata or {}
+    for key in ("missing", "asked_again"):
+        yield from (slot["noun"] for slot in facts.get(key) or ())
+    if ambiguous := facts.get("ambiguous"):
+        yield ambiguous["text"]
 
 
 def planned_calls(plan: Conversation) -> Iterator[tuple[ToolCall, str]]:
@@ -143,36 +129,57 @@ def planned_calls(plan: Conversation) -> Iterator[tuple[ToolCall, str]]:
 
 
 def build_dialogue(
-    plan: Conversation, turns: Sequence[Mapping[str, Any]], backend: Backend, thoughts: bool = True
+    plan: Conversation, turns: Sequence[Mapping[str, Any]], execute: Execute | None = None, thoughts: bool = True
 ) -> Conversation:
     """The conversation that a model wrote in the place of `plan`.
 
+    Args:
+        plan: with the facts.
+        turns: the model's, as `DIALOGUE_SCHEMA` has them.
+        execute: the simulator; without it only the planned calls have results.
+        thoughts: False leaves them out.
+
     Raises:
-        BadDialogueError: turns in a wrong order, calls of another shape than planned, a result that the simulator does
-            not give, or the wrong language.
+        BadDialogueError: another outline than planned, a call that cannot be executed, a result that the simulator
+            does not give, the planner's own words, or the wrong language.
     """
-    builder = _Builder(backend, thoughts, [m for m in plan.messages if m.role == "system"])
+    notation = {(call.name, _canonical_text(call.arguments)): call.arguments for call, _ in planned_calls(plan)}
+    reader = _Reader(notation, thoughts, [m for m in plan.messages if m.role == "system"])
     for turn in turns:
-        builder.add(turn)
-    builder.close_calls()
-    if call_groups(builder.messages) != call_groups(plan.messages):
-        raise BadDialogueError("llm_other_calls")
-    if is_chinese(builder.messages) != (plan.language == "zh"):
+        reader.add(turn)
+    reader.close_calls()
+    if steps(reader.messages) != steps(plan.messages):
+        raise BadDialogueError("llm_other_outline")
+    if is_chinese(reader.messages) != (plan.language == "zh"):
         raise BadDialogueError("llm_language")
-    facts = {key: value for key, value in (plan.metadata or {}).items() if key in KEPT_FACTS}
-    return replace(plan, messages=tuple(builder.messages), metadata=facts)
+    if _user_turns(reader.messages) == _user_turns(plan.messages):
+        raise BadDialogueError("llm_unchanged")
+    facts = {key: value for key, value in (plan.metadata or {}).items() if key not in PLANNERS_WORDS}
+    said = replace(plan, messages=tuple(reader.messages), metadata=facts)
+    return replace(said, messages=tuple(_with_results(said.messages, true_results(plan, said, execute))))
 
 
-def call_groups(messages: Sequence[Message]) -> list[tuple[bool, Counter[str]]]:
-    """Which tools are called together, in order, and whether a user spoke since the group before."""
-    groups: list[tuple[bool, Counter[str]]] = []
-    asked = False
+def true_results(plan: Conversation, said: Conversation, execute: Execute | None) -> list[str]:
+    """Results of the calls of `said`, as JSON text. Raises BadDialogueError: a call cannot be executed."""
+    calls = [call for message in said.messages for call in message.tool_calls]
+    try:
+        if execute is not None and calls:
+            return [json.dumps(result, ensure_ascii=False) for result in execute(said)]
+        known = {(call.name, call.arguments): result for call, result in planned_calls(plan)}
+        return [known[call.name, call.arguments] for call in calls]
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError):
+        raise BadDialogueError("llm_unknown_call") from None
+
+
+def steps(messages: Sequence[Message]) -> list[Step]:
+    """Outline of a conversation: user turns, calls that are made together, and what the assistant says."""
+    found: list[Step] = []
     for message in messages:
         if message.tool_calls:
-            groups.append((asked, Counter(call.name for call in message.tool_calls)))
-            asked = False
-        asked |= message.role == "user"
-    return groups
+            found.append(("calls", *sorted(call.name for call in message.tool_calls)))
+        elif message.role in ("user", "assistant"):
+            found.append((message.role,))
+    return found
 
 
 def is_chinese(messages: Sequence[Message]) -> bool:
@@ -180,59 +187,6 @@ def is_chinese(messages: Sequence[Message]) -> bool:
     said = "".join(m.content or "" for m in messages if m.role in ("user", "assistant"))
     letters = sum(character.isalpha() for character in said)
     return sum("\u4e00" <= character <= "\u9fff" for character in said) > MIN_CHINESE * letters
-
-
-@dataclass(slots=True)
-class _Builder:
-    """Turns, one after the other, become messages."""
-
-    backend: Backend
-    thoughts: bool
-    messages: list[Message]
-    made: int = 0
-    pending: list[tuple[ToolCall, str]] = field(default_factory=list)
-    """Calls whose results are not written yet."""
-
-    def add(self, turn: Mapping[str, Any]) -> None:
-        text = (turn["text"] or "").strip()
-        if turn["role"] == "observation":
-            self._observe(text)
-            return
-        self.close_calls()
-        thought = (turn["thought"] or "").strip() or None
-        if turn["role"] == "user":
-            if not text or turn["calls"]:
-                raise BadDialogueError("llm_wrong_turns")
-            self.messages.append(Message("user", text))
-        elif turn["calls"]:
-            self._call(turn["calls"], thought if self.thoughts else None)
-        elif text:
-            self.messages.append(Message("assistant", text, thought if self.thoughts else None))
-        else:
-            raise BadDialogueError("llm_wrong_turns")
-
-    def close_calls(self) -> None:
-        """Results that the model left out are the simulator's."""
-        while self.pending:
-            self._result(*self.pending.pop(0))
-
-    def _call(self, calls: Sequence[Mapping[str, str]], thought: str | None) -> None:
-        for call in calls:
-            self.made += 1
-            arguments, result = self.backend.call(call["name"], call["arguments"])
-            self.pending.append((ToolCall(f"call_{self.made}", call["name"], arguments), result))
-        self.messages.append(Message("assistant", None, thought, tuple(call for call, _ in self.pending)))
-
-    def _observe(self, text: str) -> None:
-        if not self.pending:
-            raise BadDialogueError("llm_wrong_turns")
-        call, result = self.pending.pop(0)
-        if text and not agree(_decoded(text), _decoded(result)):
-            raise BadDialogueError("llm_other_result")
-        self._result(call, result)
-
-    def _result(self, call: ToolCall, result: str) -> None:
-        self.messages.append(Message("tool", result, tool_call_id=call.id, name=call.name))
 
 
 def agree(said: Any, true: Any) -> bool:
@@ -244,6 +198,72 @@ def agree(said: Any, true: Any) -> bool:
     if type(said) in (int, float) and type(true) in (int, float):
         return abs(said - true) <= 1e-6 * max(1.0, abs(true))
     return type(said) is type(true) and bool(said == true)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Turns, one after the other, become messages; results are still the model's."""
+
+    notation: Mapping[tuple[str, str], str]
+    """(tool, canonical arguments) → the planner's text for them."""
+    thoughts: bool
+    messages: list[Message]
+    pending: list[ToolCall] = field(default_factory=list)
+    """Calls without a result yet."""
+    made: int = 0
+
+    def add(self, turn: Mapping[str, Any]) -> None:
+        text = (turn["text"] or "").strip()
+        if turn["role"] == "observation":
+            if not self.pending:
+                raise BadDialogueError("llm_other_outline")
+            self._observe(text)
+            return
+        self.close_calls()
+        thought = (turn["thought"] or "").strip() if self.thoughts else ""
+        if turn["role"] == "user" and text and not turn["calls"]:
+            self.messages.append(Message("user", text))
+        elif turn["role"] == "assistant" and turn["calls"]:
+            self.pending = [self._read_call(call) for call in turn["calls"]]
+            self.messages.append(Message("assistant", None, thought or None, tuple(self.pending)))
+        elif turn["role"] == "assistant" and text:
+            self.messages.append(Message("assistant", text, thought or None))
+        else:
+            raise BadDialogueError("llm_empty_turn")
+
+    def close_calls(self) -> None:
+        """Leave the results that the model left out to the simulator."""
+        while self.pending:
+            self._observe("")
+
+    def _observe(self, text: str) -> None:
+        call = self.pending.pop(0)
+        self.messages.append(Message("tool", text, tool_call_id=call.id, name=call.name))
+
+    def _read_call(self, call: Mapping[str, str]) -> ToolCall:
+        try:
+            key = call["name"], _canonical_text(call["arguments"])
+        except (ValueError, RecursionError):
+            raise BadDialogueError("llm_arguments_not_json") from None
+        self.made += 1
+        return ToolCall(f"call_{self.made}", call["name"], self.notation.get(key, call["arguments"]))
+
+
+def _with_results(messages: Sequence[Message], results: Sequence[str]) -> Iterator[Message]:
+    """Put the simulator's results in. Raises BadDialogueError: the model wrote another one."""
+    left = iter(results)
+    for message in messages:
+        if message.role != "tool":
+            yield message
+            continue
+        true = next(left)
+        if message.content and not agree(_decoded(message.content), _decoded(true)):
+            raise BadDialogueError("llm_other_result")
+        yield replace(message, content=true)
+
+
+def _user_turns(messages: Sequence[Message]) -> list[str | None]:
+    return [message.content for message in messages if message.role == "user"]
 
 
 def _decoded(text: str) -> Any:

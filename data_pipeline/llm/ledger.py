@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.teachers import Usage
+from data_pipeline.teachers import BudgetError, Usage
 from fcdist.config.types import BudgetConfig
 from fcdist.errors import GenerationError
 
@@ -22,10 +22,6 @@ CREATE TABLE IF NOT EXISTS totals (kind TEXT PRIMARY KEY, count INTEGER, tokens 
 INSERT OR IGNORE INTO totals VALUES ('paid', 0, 0, 0), ('lost', 0, 0, 0);
 """
 _LOCK_WAIT_S = 60.0
-
-
-class BudgetError(GenerationError):
-    """The budget does not allow another request. What was written and answered so far is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,13 @@ def plan_values(conversation: Conversation) -> dict[str, list[str]]:
     """Texts and numbers a rewritten text must carry over, longest first, by kind of text.
 
     Users are held to arguments and to the words the planner noted for them (`spans` of `metadata.calls`: "two" for 2,
-    a synonym for an enum); thoughts and answers also to the results.
+    a synonym for an enum); thoughts and answers also to the results and to the names of what is asked for.
     """
     said: set[str] = set()
     for message in conversation.messages:
         for call in message.tool_calls:
             said |= set(_leaves(json.loads(call.arguments)))
-    for planned in (conversation.metadata or {}).get("calls", ()):
+    for planned in (conversation.metadata or {}).get("calls") or ():
         said |= set(_leaves(planned.get("spans", {})))
     results: set[str] = set()
     for message in conversation.messages:
@@ -66,7 +66,10 @@ def plan_values(conversation: Conversation) -> dict[str, list[str]]:
                 results |= set(_leaves(json.loads(message.content)))
             except json.JSONDecodeError:
                 results.add(message.content)
-    everything = sorted(said | results, key=_longest_first)
+    # The gates know what is asked for by these nouns.
+    facts = conversation.metadata or {}
+    asked = {slot["noun"] for key in ("missing", "asked_again") for slot in facts.get(key) or ()}
+    everything = sorted(said | results | asked, key=_longest_first)
     return {"user": sorted(said, key=_longest_first), "thought": everything, "answer": everything}
 
 

@@ -37,18 +37,19 @@ def invent(task):
 
 
 def _dialogue(wanted):
-    facts = wanted["facts"]
-    if not facts:
-        return [turn("user", f"Hello! {wanted['idea']}"), turn("assistant", "I can only say: ha ha.", "Nothing fits.")]
     turns = []
-    for fact in facts:
-        values = ", ".join(str(value) for value in fact["arguments"].values())
-        turns += [
-            turn("user", f"My trip needs planning: {values}."),
-            turn("assistant", None, f"I use {fact['name']} with {values}.", [fact]),
-            turn("observation", json.dumps(fact["result"])),
-            turn("assistant", f"It says {', '.join(str(value) for value in fact['result'].values())}."),
-        ]
+    values = ", ".join(str(value) for fact in wanted["facts"] for value in fact["arguments"].values())
+    for step in wanted["outline"]:
+        if step["by"] == "user":
+            turns.append(turn("user", f"Hello! {step.get('gist') or f'My trip needs planning: {values}.'}"))
+        elif "facts" in step:
+            facts = [wanted["facts"][number] for number in step["facts"]]
+            turns.append(turn("assistant", None, f"{' and '.join(fact['name'] for fact in facts)}: {values}.", facts))
+            turns += [turn("observation", json.dumps(fact["result"])) for fact in facts]
+            told = ", ".join(str(value) for fact in facts for value in fact["result"].values())
+        else:
+            text = step.get("gist") or f"It says {told}."
+            turns.append(turn("assistant", text, "Nothing fits." if "gist" in step else None))
     return turns
 
 

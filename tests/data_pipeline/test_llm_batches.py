@@ -3,18 +3,19 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from filelock import FileLock
 from llm_helpers import PER_MILLION, PRICES, TASKS, make_llm_teacher, pipeline, reasons, settings, shard_bytes, teacher
 from llm_server import LlmServer, serving
+from mortality import is_killed_before
 
 from data_pipeline.llm import batches
 from data_pipeline.llm.batch_state import BatchState
 from data_pipeline.llm.batches import read_lines, split_batches
-from data_pipeline.llm.cache import AnswerCache
-from data_pipeline.llm.ledger import BudgetError, Ledger
-from data_pipeline.teachers import AnswersPendingError, Usage
+from data_pipeline.llm.ledger import Ledger
+from data_pipeline.teachers import AnswersPendingError, BudgetError, Usage
 from fcdist.config.types import BudgetConfig, Config, JudgeConfig
 from fcdist.errors import GenerationError
 
@@ -83,57 +84,25 @@ def test_trouble_at_any_step_is_passed_over(tmp_path, trouble, step):
     assert len(server.batches.batches) == 1  # a start that may have been heard is looked for first
 
 
-class KilledError(BaseException):
-    """Like a kill: nothing catches it."""
+MOMENTS = ((Ledger, "settle"), (Ledger, "reserve"), (batches, "write_lines"), (batches.BatchClient, "_patiently"))
 
 
-def kill_at(monkeypatch, moment):
-    """Die at the `moment`-th of the moments before and after each thing that is written down."""
-    passed = Counter()
-
-    def around(function):
-        def wrapped(*args, **kwargs):
-            passed["moments"] += 1
-            if passed["moments"] == moment:
-                raise KilledError
-            result = function(*args, **kwargs)
-            passed["moments"] += 1
-            if passed["moments"] == moment:
-                raise KilledError
-            return result
-
-        return wrapped
-
-    for owner, name in (
-        (BatchState, "write"),
-        (AnswerCache, "write"),
-        (Ledger, "settle"),
-        (Ledger, "reserve"),
-        (batches, "write_lines"),
-    ):
-        monkeypatch.setattr(owner, name, around(getattr(owner, name)))
-    return passed
-
-
-def test_killed_at_any_moment_nothing_is_asked_twice_and_nothing_lost(tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        whole = kill_at(patched, moment=0)
-        expected, _ = run(LlmServer(), tmp_path / "whole")
-    assert whole["moments"] > 20
-    for moment in range(1, whole["moments"] + 1):
-        server, folder = LlmServer(), tmp_path / str(moment)
-        with monkeypatch.context() as patched:
-            kill_at(patched, moment)
-            with pytest.raises(KilledError):
-                run(server, folder)
+def test_killed_at_any_moment_nothing_is_asked_twice_and_nothing_lost(tmp_path):
+    expected, _ = run(LlmServer(), tmp_path / "whole")
+    for event in count(1):
+        server, folder = LlmServer(), tmp_path / str(event)
+        with serving(server) as url:
+            killed = is_killed_before(event, lambda url=url, folder=folder: drafts_of(batched(url, folder)), MOMENTS)
         drafts, _ = run(server, folder)
-        assert drafts == expected, moment
+        assert drafts == expected, event
         assert_each_question_answered_once(server, 3)
-        assert len(server.batches.batches) == 1
-        paid = book(folder).paid()
-        assert (paid.count, paid.tokens) == (3, server.usage().tokens), moment
-        assert book(folder).lost().count == 0, moment
-        assert not book(folder).has_pending() and not state_of(folder).open()
+        assert len(server.batches.batches) == 1, event
+        assert (book(folder).paid().count, book(folder).paid().tokens) == (3, server.usage().tokens), event
+        assert book(folder).lost().count == 0 and not book(folder).has_pending(), event
+        assert not state_of(folder).open(), event
+        if not killed:
+            break
+    assert event > 20
 
 
 @pytest.mark.parametrize("fate", ["half", "expired", "cancelled", "lost_line", "torn"])

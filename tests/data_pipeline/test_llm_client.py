@@ -1,15 +1,20 @@
 """One model behind an unreliable connection: nothing lost, nothing twice, costs right to the token."""
 
 import json
+import sqlite3
+from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import count
 
 import pytest
 from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run, shard_bytes, teacher
-from llm_server import LlmServer
+from llm_server import LlmServer, serving
+from mortality import is_killed_before
 
-from data_pipeline.llm.ledger import BudgetError, Ledger
+from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.wire import Dialect, NoCompletionError, read_answer
-from data_pipeline.teachers import Task, Usage
+from data_pipeline.teachers import BudgetError, Task, Usage
 from fcdist.config.types import BudgetConfig
 from fcdist.errors import GenerationError
 
@@ -124,7 +129,8 @@ def test_budget_stops_cleanly_and_a_larger_one_goes_on_from_the_cache(tmp_path):
     expected = pipeline(LlmServer(), tmp_path / "whole", prices=PRICES)
     server = LlmServer()
     small = BudgetConfig(tokens=6000)
-    with pytest.raises(BudgetError, match=r"generate.budget.tokens=6000 allows no .* requests of this shard are left"):
+    message = r"generate.budget.tokens=6000 allows no .* of this shard are left.* 1 of 2 shards are finished"
+    with pytest.raises(BudgetError, match=message):
         pipeline(server, tmp_path / "cut", prices=PRICES, budget=small, max_concurrency=1)
     asked = len(server.requests)
     assert 0 < asked < expected["usage"]["answers"] and book(tmp_path / "cut").paid().tokens <= 6000
@@ -181,6 +187,28 @@ def test_unreachable_server_costs_nothing(tmp_path):
 def test_bodies_that_are_no_completion(body):
     with pytest.raises(NoCompletionError):
         read_answer(body, None)
+
+
+def test_killed_at_any_moment_only_what_is_in_flight_is_asked_again(tmp_path):
+    expected, _ = run(LlmServer(), tmp_path / "whole")
+    for event in count(1):
+        server, folder = LlmServer(), tmp_path / str(event)
+        with serving(server) as url:
+            asked = partial(teacher, url, folder, max_concurrency=1)
+            moments = ((Ledger, "settle"), (Ledger, "reserve"))
+            killed = is_killed_before(event, lambda asked=asked: list(asked().drafts(TASKS)), moments)
+        drafts, _ = run(server, folder)
+        assert drafts == expected, event
+        texts = Counter(json.dumps(task, sort_keys=True) for task in server.answered)
+        assert len(texts) == 3 and texts.total() <= 4, event
+        with sqlite3.connect(folder / "llm_cache" / "costs.sqlite3") as costs:
+            costs.execute("UPDATE reserved SET until = 0")  # some minutes later
+        assert not book(folder).has_pending()
+        spent = book(folder).paid().tokens + book(folder).lost().tokens
+        assert spent >= server.usage().tokens and book(folder).lost().count <= 1, event
+        if not killed:
+            break
+    assert event > 9 and spent == server.usage().tokens
 
 
 def test_processes_share_the_limits(tmp_path):

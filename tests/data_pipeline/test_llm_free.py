@@ -8,23 +8,18 @@ from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run
 from llm_server import LlmServer, invent, turn
 from pipeline_fakes import FakePlanner
 
-from data_pipeline.llm.free import (
-    Backend,
-    BadDialogueError,
-    agree,
-    build_dialogue,
-    call_groups,
-    describe_wanted,
-    is_chinese,
-)
+from data_pipeline.llm.free import BadDialogueError, agree, build_dialogue, describe_wanted, is_chinese, steps
 from data_pipeline.llm.free_prompts import KINDS, dialogue_messages
+from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.scenarios import CATEGORIES
+from fcdist.config.types import GenerateConfig
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Message
 
 pytestmark = pytest.mark.usefixtures("words_key")
 PLAN = replace(
-    FakePlanner(0).conversation(0), metadata={"tool_set": "s", "calls": [{"spans": {}}], "missing": [{"noun": "city"}]}
+    FakePlanner(0).conversation(0),
+    metadata={"tool_set": "s", "calls": [{"spans": {}}], "contrast": {"pair": "p"}, "missing": [{"noun": "city"}]},
 )
 FACT = describe_wanted(0, PLAN)["facts"][0]
 
@@ -57,7 +52,9 @@ def test_several_conversations_a_request_with_every_kind_in_words(tmp_path):
     assert [wanted["id"] for wanted in task["wanted"]] == [0, 1, 2, 3] and task["functions"]
     kinds = {wanted["kind"] for wanted in task["wanted"]}
     assert kinds == {KINDS["single"][0], KINDS["negative"][0]}
-    assert all(wanted["facts"] or wanted["idea"] for wanted in task["wanted"])
+    for wanted in task["wanted"]:
+        assert [step["by"] for step in wanted["outline"]][:2] == ["user", "assistant"]
+        assert bool(wanted["facts"]) != ("gist" in wanted["outline"][0])  # facts tell what is said, else the gist does
     schema = server.requests[0]["response_format"]["json_schema"]
     assert schema["strict"] is True and closed(schema["schema"])
 
@@ -79,7 +76,7 @@ def test_every_category_has_a_description_in_both_languages():
     for language in ("en", "zh"):
         system, user = dialogue_messages(language, [], [])
         assert (system["role"], user["role"]) == ("system", "user")
-        for word in ("`kind`", "`facts`", "`thought`", "`observation`", "`manner`", "JSON"):
+        for word in ("`kind`", "`facts`", "`outline`", "`keep`", "`observation`", "`manner`", "JSON"):
             assert word in system["content"]
 
 
@@ -91,17 +88,17 @@ def test_whole_run_meets_quotas_and_counts_costs(tmp_path):
 
 
 def test_good_dialogue_with_metadata_that_still_holds():
-    said = build_dialogue(PLAN, good_turns(), Backend.of(PLAN))
+    said = build_dialogue(PLAN, good_turns())
     check_conversation(said)
     assert said.metadata == {"tool_set": "s", "missing": [{"noun": "city"}]}
     assert [m.role for m in said.messages] == ["user", "assistant", "tool", "assistant"]
-    assert said.messages[1].thought.startswith("I use") and said.messages[2].tool_call_id == "call_1"
-    assert build_dialogue(PLAN, good_turns(), Backend.of(PLAN), thoughts=False).messages[1].thought is None
+    assert said.messages[1].thought.startswith(FACT["name"]) and said.messages[2].tool_call_id == "call_1"
+    assert build_dialogue(PLAN, good_turns(), thoughts=False).messages[1].thought is None
 
 
 def test_system_message_is_kept_and_not_the_models():
     plan = replace(PLAN, messages=(Message("system", "Today is Monday, 2024-05-06."), *PLAN.messages))
-    said = build_dialogue(plan, good_turns(), Backend.of(plan))
+    said = build_dialogue(plan, good_turns())
     assert said.messages[0] == plan.messages[0] and describe_wanted(0, plan)["system"] == plan.messages[0].content
 
 
@@ -119,16 +116,18 @@ CALL = {"name": FACT["name"], "arguments": json.dumps(FACT["arguments"])}
     [
         (edited(2, text='{"price": 1}'), "llm_other_result"),
         (edited(2, text="about ten"), "llm_other_result"),
-        (edited(1, calls=[]), "llm_wrong_turns"),
+        (edited(1, calls=[]), "llm_empty_turn"),
         (edited(1, calls=[CALL | {"arguments": "{"}]), "llm_arguments_not_json"),
         (edited(1, calls=[CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]), "llm_unknown_call"),
-        (edited(1, calls=[CALL | {"name": "delete_all"}]), "llm_unknown_call"),
-        (edited(1, calls=[CALL, CALL]), "llm_other_calls"),
-        (edited(0, text=" "), "llm_wrong_turns"),
-        (edited(0, calls=[CALL]), "llm_wrong_turns"),
-        (edited(3, role="observation"), "llm_wrong_turns"),
-        ([turn("user", "Hello?"), turn("assistant", "Hello.")], "llm_other_calls"),
-        ([turn("observation", "{}"), *good_turns()], "llm_wrong_turns"),
+        (edited(1, calls=[CALL | {"name": "find_hostel_0"}]), "llm_other_outline"),
+        (edited(1, calls=[CALL, CALL]), "llm_other_outline"),
+        (edited(0, text=" "), "llm_empty_turn"),
+        (edited(0, calls=[CALL]), "llm_empty_turn"),
+        (edited(0, text=PLAN.messages[0].content), "llm_unchanged"),
+        (edited(3, role="observation"), "llm_other_outline"),
+        ([turn("user", "Hello?"), turn("assistant", "Hello.")], "llm_other_outline"),
+        ([*good_turns(), turn("user", "Thanks."), turn("assistant", "Welcome.")], "llm_other_outline"),
+        ([turn("observation", "{}"), *good_turns()], "llm_other_outline"),
         (
             edited(0, text="帮我订一家酒店，最好离车站近一点，谢谢你了")[:1] + edited(3, text="好的，价格已经查到")[1:],
             "llm_language",
@@ -137,55 +136,84 @@ CALL = {"name": FACT["name"], "arguments": json.dumps(FACT["arguments"])}
 )
 def test_what_the_simulator_or_the_plan_contradicts_is_refused(turns, reason):
     with pytest.raises(BadDialogueError, match=f"^{reason}$"):
-        build_dialogue(PLAN, turns, Backend.of(PLAN))
+        build_dialogue(PLAN, turns)
 
 
 def test_result_that_the_model_left_out_is_the_simulators():
     turns = good_turns()
     del turns[2]
-    assert build_dialogue(PLAN, turns, Backend.of(PLAN)) == build_dialogue(PLAN, good_turns(), Backend.of(PLAN))
-    assert build_dialogue(PLAN, edited(2, text=None), Backend.of(PLAN)).messages[2].content == PLAN.messages[2].content
+    assert build_dialogue(PLAN, turns) == build_dialogue(PLAN, good_turns())
+    assert build_dialogue(PLAN, edited(2, text=None)).messages[2].content == PLAN.messages[2].content
 
 
 def test_notation_of_numbers_and_order_of_keys_are_the_planners():
     nights = FACT["arguments"]["nights"]
     other = f'{{"nights": {nights}.0, "city": "{FACT["arguments"]["city"]}"}}'
-    said = build_dialogue(PLAN, edited(1, calls=[CALL | {"arguments": other}]), Backend.of(PLAN))
+    said = build_dialogue(PLAN, edited(1, calls=[CALL | {"arguments": other}]))
     assert said.messages[1].tool_calls[0].arguments == PLAN.messages[1].tool_calls[0].arguments
 
 
-def test_calls_that_were_not_planned_are_executed():
+def test_calls_are_executed_again_and_results_must_agree():
     asked = []
 
-    def execute(name, arguments):
-        asked.append((name, arguments))
-        return {"price": 7}
+    def execute(conversation):
+        asked.extend(call for message in conversation.messages for call in message.tool_calls)
+        yield {"price": 7}
 
     other = [CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]
     turns = edited(1, calls=other)
     turns[2] |= {"text": '{"price": 7.0}'}
-    said = build_dialogue(PLAN, turns, Backend.of(PLAN, execute))
-    assert asked == [(FACT["name"], {"city": "Paris", "nights": 2})] and said.messages[2].content == '{"price": 7}'
+    said = build_dialogue(PLAN, turns, execute)
+    assert [call.arguments for call in asked] == ['{"city": "Paris", "nights": 2}']
+    assert said.messages[2].content == '{"price": 7}'
     with pytest.raises(BadDialogueError, match="llm_other_result"):
-        build_dialogue(PLAN, edited(1, calls=other), Backend.of(PLAN, execute))
+        build_dialogue(PLAN, edited(1, calls=other), execute)
 
 
-def test_further_turns_are_welcome_as_long_as_the_calls_stand_where_planned():
-    more = [*good_turns(), turn("user", "Thank you."), turn("assistant", "You are welcome.")]
-    assert len(build_dialogue(PLAN, more, Backend.of(PLAN)).messages) == 6
-    first, rest = good_turns()[:1], good_turns()[1:]
-    asked = [*first, turn("assistant", "For how many?", "The number is missing."), turn("user", "As I said."), *rest]
-    assert call_groups(build_dialogue(PLAN, asked, Backend.of(PLAN)).messages) == call_groups(PLAN.messages)
+def test_call_that_the_simulator_cannot_execute_is_refused():
+    def execute(conversation):
+        raise KeyError("no such tool")
+        yield
+
+    with pytest.raises(BadDialogueError, match="llm_unknown_call"):
+        build_dialogue(PLAN, good_turns(), execute)
 
 
-def test_groups_tell_apart_parallel_and_following_calls():
+def test_outlines_tell_apart_parallel_and_following_calls_and_questions():
     call, other = PLAN.messages[1].tool_calls[0], replace(PLAN.messages[1].tool_calls[0], id="call_1")
-    user, result = Message("user", "x"), Message("tool", "{}")
-    together = [user, Message("assistant", None, None, (call, other)), result, result]
+    user, result, said = Message("user", "x"), Message("tool", "{}"), Message("assistant", "y")
+    together = [user, Message("assistant", None, None, (call, other)), result, result, said]
     chained = [user, Message("assistant", None, None, (call,)), result, Message("assistant", None, None, (other,))]
-    later = [*chained[:3], user, chained[3]]
-    groups = [call_groups(messages) for messages in (together, chained, later)]
-    assert all(a != b for i, a in enumerate(groups) for b in groups[i + 1 :])
+    later = [*chained[:3], said, user, chained[3]]
+    asked = [user, said, *chained]
+    outlines = [steps(messages) for messages in (together, chained, later, asked)]
+    assert all(a != b for i, a in enumerate(outlines) for b in outlines[i + 1 :])
+    assert steps(together) == steps([user, Message("assistant", None, "z", (other, call)), result, result, said])
+
+
+def test_real_plans_are_served_by_the_real_simulator():
+    """The planner's own dialogues, only with other first words, are what a perfect model writes."""
+    planner = ProgrammaticTeacher(GenerateConfig(num_conversations=60), 3)
+    for index in range(60):
+        plan = planner.conversation(index)
+        said = build_dialogue(plan, as_turns(plan), planner.execute)
+        results = [m.content for m in plan.messages if m.role == "tool"]
+        assert [m.content for m in said.messages if m.role == "tool"] == results
+        assert {"calls", "contrast"}.isdisjoint(said.metadata) and describe_wanted(0, plan)["kind"]
+
+
+def as_turns(plan):
+    """A plan as a model would write it."""
+    turns = []
+    for message in plan.messages:
+        if message.role == "user":
+            turns.append(turn("user", f"{message.content} {'谢谢' if plan.language == 'zh' else 'Thanks'}"))
+        elif message.role == "assistant":
+            calls = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in message.tool_calls]
+            turns.append(turn("assistant", message.content, message.thought, calls))
+        elif message.role == "tool":
+            turns.append(turn("observation", message.content))
+    return turns
 
 
 @pytest.mark.parametrize(

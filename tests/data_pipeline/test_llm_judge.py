@@ -11,9 +11,8 @@ from llm_server import LlmServer, serving
 from pipeline_fakes import FakePlanner
 
 from data_pipeline.llm.judge import FAULTS, NO_FAULT, Vote, decide, judge_request, read_votes
-from data_pipeline.llm.ledger import BudgetError
 from data_pipeline.llm.wire import Completion
-from data_pipeline.teachers import Draft, Task, Usage
+from data_pipeline.teachers import BudgetError, Draft, Task, Usage
 from fcdist.config.types import BudgetConfig, JudgeConfig
 
 pytestmark = pytest.mark.usefixtures("words_key")
