@@ -9,7 +9,7 @@ Metadata of its conversations, for the gates (user turns, calls and values are c
     kind        which of the sub-kinds of its category it is (the modules of data_pipeline.dialogues name them)
     negative    small_talk, removed, near_miss, howto, hypothetical or in_context; no call anywhere
     missing     [{"name", "noun"}] required parameters that the first request leaves out; the first answer asks for them
-    asked_again [{"name", "noun"}] those of `missing` that the user's answer still lacked; the second question names them
+    asked_again [{"name", "noun"}] those of `missing` that the answer still lacked; the second question names them
     withheld    [{"name", "noun"}] those the user never gives: there is no call at all
     looked_up   [{"name", "noun", "call"}] those that call number `call` finds out instead of the user
     ambiguous   {"name", "text", "readings": [ISO dates]}: a date that must be asked about before the first call
@@ -17,19 +17,24 @@ Metadata of its conversations, for the gates (user turns, calls and values are c
     dropped     user turn that takes its request back: no call follows
     errors      [{"call", "error"}] calls that fail or find nothing: not_found, sold_out, invalid, conflict, empty
     recalled    user turn that asks for an earlier result again: answered without a call
-    contrast    {"pair", "role", "of"}: `with` or `without` the needed `tool` or `slot`; the user's words are the same, but
-                for the sentence that gives the slot
+    world       {"seed", "setup"} to execute the calls again: setup says what existed before which call (World.setup)
+    contrast    {"pair", "role", "of"}: `with` or `without` the needed `tool` or `slot`; the user's words are the same,
+                but for the sentence that gives the slot
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from data_pipeline.catalogue import load_catalogue
 from data_pipeline.dialogues import Draft, RepetitionError, write
+from data_pipeline.dialogues.contrast import plan_slot_pair, plan_tool_pair, write_with, write_without
 from data_pipeline.importers.load import import_catalogue, servable_shares, split_tools
-from data_pipeline.scenarios import plan_cells
+from data_pipeline.scenarios import Cell, Contrast, plan_cells, plan_contrasts
 from data_pipeline.toolsets import ToolSet, Variety, build_tool_set
+from data_pipeline.words import decoded_arguments
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import GenerateConfig
@@ -51,6 +56,7 @@ class ProgrammaticTeacher:
         shares = servable_shares(config.shares, self._tools)[0] if config.catalogue else config.shares
         self._requests = self._tools if not config.catalogue else [*built_in.tools, *self._tools]
         self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed)
+        self._contrasts = plan_contrasts(self._cells, self._per_set, config.contrast, seed)
         self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
 
     def conversation(self, index: int, attempt: int = 0) -> Conversation:
@@ -79,20 +85,61 @@ class ProgrammaticTeacher:
             metadata=metadata,
         )
 
+    def execute(self, conversation: Conversation) -> Iterator[dict[str, Any]]:
+        """Yield the results of the calls of one of its conversations, executed again on a new world.
+
+        Arguments are taken from the JSON text; the metadata says what existed or was bound to fail before which call.
+        """
+        facts = conversation.metadata or {}
+        told, number = facts["world"], int(str(facts["tool_set"]).rpartition("-")[2])
+        by_name = {instance.tool.name: instance for instance in self._tool_set(number).instances}
+        world = World(told["seed"], self._catalogue.pools, conversation.language)
+        for call in (call for message in conversation.messages for call in message.tool_calls):
+            world.restore(told["setup"])
+            instance = by_name[call.name]
+            yield world.execute(instance.base, instance.restore(decoded_arguments(call)), instance.labels)
+
     def _draft(self, index: int, attempt: int, tool_set: ToolSet) -> Draft:
         cell = self._cells[index]
+        # Another attempt says other words: it is nobody's other half.
+        contrast = self._contrasts.get(index) if attempt == 0 else None
         for again in range(100):
             seed = derive_seed(self._seed, "conversation", self._config.split, index, attempt, again)
-            world = World(seed, self._catalogue.pools, cell.language)
-            draft = Draft(tool_set, self._catalogue, cell.language, random.Random(seed), world, self._requests)
-            if tool_set.system is not None:
-                draft.messages.append(Message("system", tool_set.system))
             try:
-                write(cell.category, draft)
+                draft = self._contrasting(contrast, cell, again) if contrast else None
+                if draft is None:
+                    draft = self._begin(seed, tool_set, cell)
+                    write(cell.category, draft)
             except RepetitionError:
                 continue
+            if draft.calls:
+                draft.facts["world"] = {"seed": draft.world.seed, "setup": draft.world.setup}
             return draft
         raise GenerationError(f"conversation {index} ({cell.category}): its tools allow no two different calls")
+
+    def _begin(self, seed: int, tool_set: ToolSet, cell: Cell) -> Draft:
+        world = World(seed, self._catalogue.pools, cell.language)
+        draft = Draft(tool_set, self._catalogue, cell.language, random.Random(seed), world, self._requests)
+        if tool_set.system is not None:
+            draft.messages.append(Message("system", tool_set.system))
+        return draft
+
+    def _contrasting(self, contrast: Contrast, cell: Cell, again: int) -> Draft | None:
+        """One half of a contrast pair; None where the two tool sets allow none (then both halves stand alone)."""
+        seed = derive_seed(self._seed, "contrast", self._config.split, contrast.pair, again)
+        offering, lacking = self._tool_set(contrast.offering), self._tool_set(contrast.lacking)
+        draft = self._begin(seed, offering, cell)
+        shared = plan_tool_pair(draft, lacking) if contrast.of == "tool" else plan_slot_pair(draft)
+        if shared is None:
+            return None
+        if contrast.role == "with":
+            write_with(draft, shared)
+        else:
+            draft = draft if contrast.of == "slot" else self._begin(derive_seed(seed, "lacking"), lacking, cell)
+            write_without(draft, shared)
+        pair = f"{contrast.of}-{self._seed}-{contrast.pair}"
+        draft.facts["contrast"] = {"pair": pair, "role": contrast.role, "of": contrast.of}
+        return draft
 
     def _build_tool_set(self, number: int) -> ToolSet:
         cells = self._cells[number * self._per_set : (number + 1) * self._per_set]

@@ -1,10 +1,11 @@
 """What a teacher is: something that turns tasks into drafts. Gates decide afterwards what is kept."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from data_pipeline.replay import Executor, replays
 from fcdist.config.types import Config
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
@@ -123,11 +124,23 @@ TeacherFactory = Callable[[Config, Path], Teacher]
 
 
 class PlannedTeacher:
-    """The planner's own words, unchanged."""
+    """The planner's own words, unchanged.
 
-    def __init__(self, planner: Planner, name: str = "programmatic") -> None:
+    Args:
+        planner: writes the conversations.
+        name: counted in reports.
+        execute: executes the calls of a conversation again; what gives other results is refused. None: not checked.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        name: str = "programmatic",
+        execute: Executor | None = None,
+    ) -> None:
         self.name = name
         self._planner = planner
+        self._execute = execute
 
     def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
         """Yield the planner's conversation of each task."""
@@ -135,8 +148,10 @@ class PlannedTeacher:
             yield Draft(task, self._planner.conversation(task.index, task.attempt))
 
     def review(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
-        """The gates have the last word."""
-        return drafts
+        """Refuse what cannot be executed again with the same results."""
+        if self._execute is None:
+            return drafts
+        return [replace(draft, reason=replays(draft.conversation, self._execute)) for draft in drafts]
 
     def fetch(self) -> None:
         """Nothing is ever pending."""
@@ -166,7 +181,7 @@ def build_teacher(config: Config, run_dir: Path) -> Teacher:
 
     planner = ProgrammaticTeacher(config.generate, config.seed)
     if config.generate.teacher == "programmatic":
-        return PlannedTeacher(planner)
+        return PlannedTeacher(planner, execute=planner.execute)
     # Imported only here: the default path must not need the openai package.
     from data_pipeline.llm.teacher import OpenAITeacher
 

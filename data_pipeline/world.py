@@ -6,7 +6,7 @@ cannot be cancelled again, a search also finds what was created, and what is tak
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
@@ -33,7 +33,9 @@ class World:
         self._pools = pools
         self._language = language
         self._chinese = language == "zh"
-        self._rng = random.Random(derive_seed(seed, "world"))
+        self._num_issued = 0
+        self._num_executed = 0
+        self._executing = False
         self._issued: dict[str, set[Any]] = {}
         self._echo: dict[str, str] = {}
         self._cancelled: set[tuple[str, Any]] = set()
@@ -41,17 +43,28 @@ class World:
         self._created: list[tuple[str, dict[str, str], Mapping[str, Any]]] = []
         self.records: dict[str, Mapping[str, Any]] = {}
         """What imported tools created: `kind/identifier` → the arguments it was created with."""
+        self.setup: list[list[Any]] = []
+        """What was laid down other than by calls, each with the number of calls before it; `restore` reads it."""
+
+    @property
+    def seed(self) -> int:
+        """What everything in this world follows from."""
+        return self._seed
 
     def issue(self, kind: str, prefix: str = "", make: Callable[[random.Random], Any] | None = None) -> Any:
         """A new identifier of `kind`; from now on it exists. `make` draws it where its form is given."""
-        if make is not None:
-            made = make(self._rng)
-            self._issued.setdefault(kind, set()).add(made)
-            return made
+        # A stream of its own, so that it is the same one when the calls are executed again without the words.
+        rng = random.Random(derive_seed(self._seed, "issue", self._num_issued))
         prefix = prefix or kind[:2].upper()
-        text = f"{prefix}{self._rng.choice(('', '-'))}{self._rng.randint(1000, 99999)}"
-        self._issued.setdefault(kind, set()).add(text)
-        return text
+        made = make(rng) if make is not None else f"{prefix}{rng.choice(('', '-'))}{rng.randint(1000, 99999)}"
+        self._admit(kind, made)
+        return made
+
+    def _admit(self, kind: str, identifier: Any) -> None:
+        self._num_issued += 1
+        self._issued.setdefault(kind, set()).add(identifier)
+        if not self._executing:
+            self.setup.append([self._num_executed, "issue", kind, identifier])
 
     def knows(self, kind: str, identifier: Any) -> bool:
         """Whether an identifier was issued and not forgotten since."""
@@ -71,6 +84,16 @@ class World:
             outcome: the result; one with an "error" changes nothing in the world.
         """
         self._planned[tool.id, key, _canonical(value)] = outcome
+        self.setup.append([self._num_executed, "outcome", tool.id, key, value, outcome])
+
+    def restore(self, setup: Sequence[Sequence[Any]]) -> None:
+        """Lay down again what `setup` of another world says for the calls executed so far."""
+        for before, what, *facts in setup:
+            if before == self._num_executed and what == "issue":
+                self._admit(*facts)
+            elif before == self._num_executed:
+                tool, key, value, outcome = facts
+                self._planned[tool, key, _canonical(value)] = outcome
 
     def execute(
         self, tool: BaseTool, arguments: Mapping[str, Any], names: Mapping[str, str] | None = None
@@ -86,6 +109,14 @@ class World:
             The result. `{"error": "not_found", …}` where an identifier was never issued, `{"error": "conflict", …}`
             where it was cancelled before, and what `plan_outcome` laid down.
         """
+        self._executing = True
+        try:
+            return self._execute(tool, arguments, names)
+        finally:
+            self._executing = False
+            self._num_executed += 1
+
+    def _execute(self, tool: BaseTool, arguments: Mapping[str, Any], names: Mapping[str, str] | None) -> dict[str, Any]:
         for key in arguments if self._planned else ():
             if (planned := self._planned.get((tool.id, key, _canonical(arguments[key])))) is not None:
                 return dict(planned)
@@ -134,8 +165,13 @@ class World:
         if isinstance(spec, Mapping):
             rows: list[dict[str, Any]] = []
             for _ in range(20):
-                row = {key: self._field(item, rng, names) for key, item in spec["of"].items()}
-                if len(rows) < spec["list"] and all(row[next(iter(row))] != r[next(iter(r))] for r in rows):
+                row = {key: self._field(_wanted(key, item, names), rng, names) for key, item in spec["of"].items()}
+                asked = row[next(iter(row))] in self._echo.values()
+                if (
+                    len(rows) < spec["list"]
+                    and not asked
+                    and all(row[next(iter(row))] != r[next(iter(r))] for r in rows)
+                ):
                     rows.append(row)
             return rows
         kind, _, rest = str(spec).partition(" ")
@@ -179,3 +215,12 @@ def _first_column(spec: Any) -> tuple[str, str, str]:
     column, inner = next(iter(spec["of"].items()))
     kind, _, pool = str(inner).partition(" ")
     return column, kind, pool if kind == "pool" else ""
+
+
+def _wanted(column: str, spec: Any, names: Mapping[str, Any]) -> Any:
+    """Hits keep to the rating that was asked for."""
+    least = names.get("min_rating")
+    if column != "rating" or not least:
+        return spec
+    _, low, high, digits = str(spec).split()
+    return f"num {min(max(float(low), float(least)), float(high))} {high} {digits}"

@@ -120,7 +120,8 @@ def draw_datetime(spec: Spec, context: Context) -> Value:
         words = explicit_date(day, language, rng)
     clock = sample({"t": "time", "lo": 7, "hi": 21}, context)
     utc = " UTC" if language == "en" else "（UTC）"
-    text = f"{words} at {clock.text}{utc}" if language == "en" else f"{words}{clock.text}{utc}"
+    blank = " " if words[-1].isdigit() and clock.text[0].isdigit() else ""
+    text = f"{words} at {clock.text}{utc}" if language == "en" else f"{words}{blank}{clock.text}{utc}"
     return _one(f"{day.isoformat()}T{clock.arg}:00Z", text)
 
 

@@ -26,7 +26,7 @@ _PAST = re.compile(
 )
 _MINUTES = {"half": 30, "quarter": 15, "a quarter": 15, "five": 5, "ten": 10, "twenty": 20}
 _CLOCK = re.compile(
-    rf"(?<![\d.:,$€£¥-])(?:{_PART}\s+(?:at\s+)?)?{_HOUR}(?:[:.](\d{{2}}))?(?![\d:]|\.\d)"
+    rf"(?<![\d.:$€£¥])(?:{_PART}\s+(?:at\s+)?)?{_HOUR}(?:[:.](\d{{2}}))?(?![\d:]|\.\d)"
     rf"(?:\s*{_MERIDIEM}|\s*(o.?clock))?(?:\s*(?:in|at)\s+(?:the\s+)?{_PART})?"
 )
 _AT = re.compile(rf"\b(?:at|around|about|by|from|till|until|after|before)\s+{_HOUR}\b(?![:.]?\d)(?!\s*%)")

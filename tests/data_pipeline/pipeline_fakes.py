@@ -58,6 +58,10 @@ class FakePlanner:
             )
         return Conversation(messages, tools, id=f"c{index}", source="fake", category=category, language="en")
 
+    def execute(self, conversation):
+        calls = (json.loads(call.arguments) for m in conversation.messages for call in m.tool_calls)
+        return ({"price": arguments["nights"] * 10} for arguments in calls)
+
 
 def fake_check(conversation):
     return "flawed" if "flawed" in (conversation.messages[0].content or "") else None

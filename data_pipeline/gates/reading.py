@@ -1,0 +1,207 @@
+"""A conversation decoded once for all gates: its calls with their results, and what was said before each turn."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property, lru_cache
+from typing import Any
+
+from data_pipeline.normalisers import dates
+from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+
+Leaves = Mapping[str, Any]
+"""Path in the arguments (`rooms.0.guests`) → value that is neither object nor list."""
+
+_IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+_ERROR_KEYS = ("error", "errors", "error_code", "error_message")
+_FAILED = frozenset({"error", "failed", "failure", "not_found", "sold_out", "invalid", "conflict", "unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call with what surrounds it."""
+
+    turn: int
+    """Place of its assistant message."""
+    name: str
+    arguments: Mapping[str, Any]
+    leaves: Leaves
+    tool: Tool | None
+    """None where the name is not offered."""
+    result: Any
+    """Decoded content of its tool message; None without one."""
+    declared: Mapping[str, Any] | None
+    """What the writer noted about this call in `metadata["calls"]`."""
+
+
+class Reading:
+    """What gates ask of a conversation; every answer is computed at most once."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.messages: Sequence[Message] = conversation.messages
+        self.facts: Mapping[str, Any] = conversation.metadata or {}
+        self._before: dict[tuple[str, int], str] = {}
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls, in order."""
+        noted = self.declared_calls or ()
+        tools = {tool.name: tool for tool in self.conversation.tools}
+        calls: list[Call] = []
+        for turn, message in enumerate(self.messages):
+            for number, call in enumerate(message.tool_calls, turn + 1):
+                answered = number < len(self.messages) and self.messages[number].role == "tool"
+                arguments = decoded(call)
+                declared = noted[len(calls)] if len(calls) < len(noted) else None
+                calls.append(
+                    Call(
+                        turn,
+                        call.name,
+                        arguments,
+                        dict(leaves(arguments)),
+                        tools.get(call.name),
+                        self.results[number] if answered else None,
+                        declared,
+                    )
+                )
+        return tuple(calls)
+
+    @cached_property
+    def declared_calls(self) -> Sequence[Mapping[str, Any]] | None:
+        """The writer's notes on the calls; None where it wrote none (language models, imported data)."""
+        noted = self.facts.get("calls")
+        return (
+            noted if isinstance(noted, list) and all(isinstance(n, Mapping) and "spans" in n for n in noted) else None
+        )
+
+    @cached_property
+    def results(self) -> Mapping[int, Any]:
+        """Place of a tool message → its decoded content; text that is no JSON stays text."""
+        return {i: _json_or_text(m.content or "") for i, m in enumerate(self.messages) if m.role == "tool"}
+
+    @cached_property
+    def chinese(self) -> bool:
+        """Whether the conversation is in Chinese."""
+        if self.conversation.language:
+            return self.conversation.language == "zh"
+        said = self.said("user", len(self.messages))
+        return 10 * len(_IDEOGRAPH.findall(said)) > len(said)
+
+    @cached_property
+    def today(self) -> date | None:
+        """The date that the system message tells."""
+        first = self.messages[0]
+        return _date_told(first.content or "") if first.role == "system" else None
+
+    def said(self, role: str, until: int) -> str:
+        """Texts of one role before message `until`, a line each."""
+        key = (role, until)
+        if key not in self._before:
+            self._before[key] = "\n".join(m.content or "" for m in self.messages[:until] if m.role == role)
+        return self._before[key]
+
+    def results_before(self, turn: int) -> list[Any]:
+        """Decoded results that stand directly before an assistant message."""
+        found = []
+        while turn > 0 and self.messages[turn - 1].role == "tool":
+            turn -= 1
+            found.append(self.results[turn])
+        return found[::-1]
+
+    def answers(self) -> Iterator[tuple[int, str]]:
+        """(place, text) of every assistant message that speaks and does not call."""
+        for turn, message in enumerate(self.messages):
+            if message.role == "assistant" and not message.tool_calls:
+                yield turn, message.content or ""
+
+
+@lru_cache(maxsize=4096)
+def _date_told(text: str) -> date | None:
+    found = dates(text, None)
+    return date.fromisoformat(min(found)) if found else None
+
+
+def stands_alone(name: str, text: str) -> list[int]:
+    """Where in `text` a name of a tool or parameter ends that is no part of a longer name.
+
+    Not by word boundaries of a regular expression: names stand right beside ideographs, and a full stop may follow.
+    """
+    ends = []
+    start = text.find(name)
+    while start >= 0:
+        end = start + len(name)
+        before, after = text[start - 1 : start], text[end : end + 2]
+        dotted = after[:1] == "." and _in_name(after[1:])
+        if not (before == "." or _in_name(before) or _in_name(after[:1]) or dotted):
+            ends.append(end)
+        start = text.find(name, start + 1)
+    return ends
+
+
+def _in_name(char: str) -> bool:
+    return char.isascii() and (char.isalnum() or char in ("_", "-"))
+
+
+def fold(text: str) -> str:
+    """Text for comparison: one form of width, quotes, blanks and case."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("‘", "'")
+    return " ".join(text.casefold().split())
+
+
+def decoded(call: ToolCall) -> Mapping[str, Any]:
+    """Arguments of a call; empty where they are no JSON object."""
+    value = _json_or_text(call.arguments)
+    return value if isinstance(value, dict) else {}
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is neither object nor list, with its path."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from leaves(item, f"{path}.{i}" if path else str(i))
+    else:
+        yield path, value
+
+
+def leaf_schema(parameters: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """Schema of the argument at `path`; empty where the tool does not describe it."""
+    schema: Any = parameters
+    for step in path.split("."):
+        if not isinstance(schema, Mapping):
+            return {}
+        items = schema.get("items")
+        schema = items if step.isdigit() and items is not None else schema.get("properties", {}).get(step, {})
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def is_error(result: Any) -> bool:
+    """Whether a result reports that the call failed."""
+    if not isinstance(result, Mapping):
+        return False
+    if any(result.get(key) for key in _ERROR_KEYS) or result.get("success") is False:
+        return True
+    status = result.get("status")
+    return isinstance(status, str) and fold(status).replace(" ", "_") in _FAILED
+
+
+def is_empty(result: Any) -> bool:
+    """Whether a result reports that nothing was found."""
+    if isinstance(result, Mapping):
+        lists = [value for value in result.values() if isinstance(value, list)]
+        return not result or (bool(lists) and not any(lists))
+    return result is None or result in ([], "")
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,71 @@
+"""Form: roles, schemas, offered tools, results that are JSON, lengths."""
+
+import json
+from functools import lru_cache
+
+from data_pipeline.gates.reading import Reading
+from fcdist.errors import SchemaError
+from fcdist.schema.checks import check_conversation, check_tools
+from fcdist.schema.conversation import Tool
+
+MAX_CHARACTERS = 12_000
+MAX_THOUGHT = 400
+
+
+def structure(reading: Reading) -> str | None:
+    """Roles take turns, calls name offered tools and fit their JSON Schemas, results are JSON."""
+    try:
+        _check_tools(_Tools(reading.conversation.tools))
+        check_conversation(reading.conversation, tools_checked=True)
+    except SchemaError as error:
+        text = str(error)
+        if "unknown tool" in text:
+            return "unknown_tool"
+        if "arguments" in text:
+            return "arguments_break_schema"
+        return "malformed"
+    for message in reading.messages:
+        if message.role == "tool" and not _is_json(message.content or ""):
+            return "result_is_not_json"
+    return None
+
+
+class _Tools:
+    """A tool set, by the identity of its tools: many conversations share one, and its schemas are checked once."""
+
+    __slots__ = ("tools",)
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self.tools = tools
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.tools)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Tools)
+            and len(self.tools) == len(other.tools)
+            and all(a is b for a, b in zip(self.tools, other.tools, strict=True))
+        )
+
+
+@lru_cache(maxsize=256)
+def _check_tools(tools: _Tools) -> None:
+    check_tools(tools.tools)
+
+
+def length(reading: Reading) -> str | None:
+    """Neither the conversation nor a thought runs away."""
+    if sum(len(m.content or "") for m in reading.messages) > MAX_CHARACTERS:
+        return "too_long"
+    if any(len(m.thought or "") > MAX_THOUGHT for m in reading.messages):
+        return "thought_too_long"
+    return None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
