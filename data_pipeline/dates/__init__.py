@@ -73,14 +73,18 @@ _AT = re.compile(r"the (?:end|start|beginning) of|month-end|quarter-end")
 _IN = re.compile(r"mid-|the middle of|early |late ")
 
 
-def relative_date(today: date, language: str, rng: random.Random) -> Expression:
-    """A day on or after `today` and the words for it."""
-    return FUTURE[language].draw(today, rng)
+def relative_date(
+    today: date, language: str, rng: random.Random, *, named: bool = False, within: int | None = None
+) -> Expression:
+    """A day on or after `today` and the words for it; `named` and `within` as for `Grammar.draw`."""
+    return FUTURE[language].draw(today, rng, named, within)
 
 
-def past_date(today: date, language: str, rng: random.Random) -> Expression:
-    """A day before `today` and the words for it."""
-    return PAST[language].draw(today, rng)
+def past_date(
+    today: date, language: str, rng: random.Random, *, named: bool = False, within: int | None = None
+) -> Expression:
+    """A day before `today` and the words for it; `named` and `within` as for `Grammar.draw`."""
+    return PAST[language].draw(today, rng, named, within)
 
 
 def adverbial(text: str) -> str:

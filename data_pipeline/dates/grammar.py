@@ -19,6 +19,8 @@ class Family(NamedTuple):
     draw: Draw
     means_today: bool = False
     """All others are drawn for other days only: nobody calls today the end of the month."""
+    counted: bool = False
+    """Counts to its day instead of naming it (in three days, 三天后): does not go after "until" or before 前."""
 
 
 class Grammar:
@@ -30,12 +32,23 @@ class Grammar:
         self._cumulative = list(accumulate(family.weight for family in families))
         self._past = past
 
-    def draw(self, today: date, rng: random.Random) -> Expression:
-        """An expression that can be said on `today`, and its day."""
+    def draw(self, today: date, rng: random.Random, named: bool = False, within: int | None = None) -> Expression:
+        """An expression that can be said on `today`, and its day.
+
+        Args:
+            today: the day on which it is said.
+            rng: source of choices.
+            named: only words that name their day, which fit after by, until, since or from and before 前.
+            within: at most so many days away.
+        """
         while True:
             family = rng.choices(self.families, cum_weights=self._cumulative)[0]
+            if named and family.counted:
+                continue
             found = family.draw(today, rng)
-            if found is not None and self.fits(family, found[1], today):
+            if found is None or not self.fits(family, found[1], today):
+                continue
+            if within is None or abs(found[1] - today).days <= within:
                 return found
 
     def fits(self, family: Family, day: date, today: date) -> bool:

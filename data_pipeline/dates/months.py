@@ -27,8 +27,8 @@ MIDDLE = 15
 
 
 def named_month(today: date, rng: random.Random) -> date:
-    """First day of one of the eleven months after this one, which a name alone tells apart."""
-    return month_start(today, rng.randint(1, 11))
+    """First day of one of the next months, which a name alone tells apart; later ones are rarely said without year."""
+    return month_start(today, rng.randint(1, 8))
 
 
 def _edge(edge: str, months: int, *texts: str) -> Draw:
@@ -134,10 +134,10 @@ def _quarter(edge: str, quarters: int, *texts: str) -> Draw:
 
 
 def _numbered_quarter(*texts: str) -> Draw:
-    """The last day of one of the next four quarters by its number."""
+    """The last day of this quarter or the next two by its number."""
 
     def draw(today: date, rng: random.Random) -> Expression:
-        day = quarter_end(today, rng.randrange(4))
+        day = quarter_end(today, rng.randrange(3))
         number = day.month // 3
         return rng.choice(texts).format(number, "零一二三四"[number]), day
 

@@ -178,3 +178,16 @@ def test_easter_of_the_reader_is_that_of_dateutil():
 )
 def test_lunar_days_and_solar_terms_are_those_of_the_almanac(found, day):
     assert found == date.fromisoformat(day)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@given(today=TODAYS, seed=st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_days_can_be_asked_to_be_near_or_named(language, today, seed):
+    rng = random.Random(seed)
+    for draw in (relative_date, past_date):
+        assert abs(draw(today, language, rng, within=10)[1] - today).days <= 10
+        named = draw(today, language, rng, named=True)[0]
+        assert not named.startswith(("in ", "再过", "过")) and not named.endswith(
+            (" ago", " from now", "之后", "以后", "天前")
+        )
