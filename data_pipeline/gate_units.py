@@ -56,6 +56,13 @@ _UNITS_ZH = {
     "square meters": "平方米",
     "fraction": "小数",
     "cents": "分",
+    "mm": "毫米",
+    "cm": "厘米",
+    "m": "米",
+    "g": "克",
+    "kg": "千克",
+    "mL": "毫升",
+    "L": "升",
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CURRENCY_MARKS = {"USD": r"\$|dollar|usd|美元|美金", "CNY": r"元|块|cny|rmb|yuan|人民币"}
@@ -83,7 +90,9 @@ def unannounced(schema: Mapping[str, Any], path: str, span: Any) -> str | None:
     form, text = span["form"], str(schema.get("description", ""))
     kind = form["kind"]
     if kind == "unit":
-        said = form["to"] in text or _UNITS_ZH.get(form["to"], form["to"]) in text
+        to = form["to"]
+        english = re.search(rf"(?<![A-Za-z]){re.escape(to)}(?![A-Za-z])", text)
+        said = bool(english) or _UNITS_ZH.get(to, to) in text
     elif kind in ("date", "time"):
         said = form["layout"] in text
     elif kind == "moment":

@@ -218,7 +218,8 @@ def _field_zh(field: Field, style: Style, rng: random.Random) -> str:
             f"单位：{unit_zh(field.unit)}" if field.json_type in ("integer", "number") else unit_zh(field.unit)
         )
     if field.layout:
-        notes.append(rng.choice((f"格式为{field.layout}", f"格式：{field.layout}", f"{field.layout}格式")))
+        layout = field.layout.replace(" or ", "或")
+        notes.append(rng.choice((f"格式为{layout}", f"格式：{layout}", f"{layout}格式")))
     if field.separator:
         notes.append(f"用{_SEPARATORS[field.separator][1]}分隔")
     if not field.required:

@@ -44,9 +44,10 @@ def _made_up(base: BaseTool, style: Style, rng: random.Random) -> str:
 def _speaking(base: BaseTool, style: Style, rng: random.Random) -> str:
     name = rng.choice(base.names).replace(".", "_")
     verb, rest = _parted(name)
+    computes = base.act == "compute" and verb in ("get", "find")
     act = "calculation" if base.act == "compute" else words()["nominal"].get(verb, "")
-    if rest and rng.random() < 0.5:
-        verb = rng.choice(words()["verbs"][verb])
+    if rest and (computes or rng.random() < 0.5):
+        verb = rng.choice(words()["verbs"]["calculate" if computes else verb])
         name = f"{verb}_{rest}"
     habits = style.habits
     if habits is None:

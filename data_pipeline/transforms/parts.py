@@ -114,10 +114,9 @@ class Split:
     def shape(self, shape: Shape) -> Shape:
         """The parameters after it."""
         old = shape[self.name]
-        return {
-            **shape,
-            self.name: replace(old, kind="group", schema={}, fields=self.splitter.fields(old), examples=()),
-        }
+        parts = self.splitter.fields(old)
+        whole = replace(old, kind="group", schema={}, fields=parts, default=None, examples=(), layout="", unit="")
+        return {**shape, self.name: whole}
 
     def apply(self, arguments: dict[str, Tree]) -> dict[str, Tree]:
         """The arguments after it, with their words."""

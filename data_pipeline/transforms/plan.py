@@ -264,17 +264,19 @@ def _take_apart(plan: Plan, habits: Habits, rng: random.Random, keep_nested: boo
                 continue
         elif not habits.flat or keep_nested or any(not inner.noun for inner in field.fields.values()):
             continue
-        plan.add(Flatten(key, {name: _outer(name, inner, field) for name, inner in field.fields.items()}))
+        place = rng.randrange(4)
+        plan.add(Flatten(key, {name: _outer(name, inner, field, place) for name, inner in field.fields.items()}))
 
 
-def _outer(name: str, inner: Field, outer: Field) -> Field:
-    """A field of an object as a parameter of its own."""
+def _outer(name: str, inner: Field, outer: Field, place: int) -> Field:
+    """A field of an object as a parameter of its own; `place` keeps low and high, start and end together."""
     if outer.kind == "group":
         return inner if name != "amount" else replace(inner, names=outer.names, noun=outer.noun, noun_zh=outer.noun_zh)
     stem = re.sub(r"_(range|info|filter|details)$", "", outer.names[0])
-    names = tuple(f"{n}_{stem}" if name in ("min", "max") else f"{stem}_{n}" for n in inner.names)
+    own = inner.names[place % len(inner.names)]
+    public = f"{own}_{stem}" if name in ("min", "max") and own not in ("from", "to") else f"{stem}_{own}"
     noun = f"{inner.noun} ({outer.noun})"
-    return replace(inner, noun=noun, noun_zh=f"{inner.noun_zh}（{outer.noun_zh}）", names=names)
+    return replace(inner, noun=noun, noun_zh=f"{inner.noun_zh}（{outer.noun_zh}）", names=(public,))
 
 
 def _rename_inside(plan: Plan, habits: Habits, rng: random.Random) -> None:
@@ -282,8 +284,9 @@ def _rename_inside(plan: Plan, habits: Habits, rng: random.Random) -> None:
         if not field.fields:
             continue
         names: dict[str, str] = {}
+        place = rng.randrange(4)
         for name, inner in field.fields.items():
-            new = rng.choice(inner.names) if habits.inner or field.kind == "group" else name
+            new = inner.names[place % len(inner.names)] if habits.inner else name
             if field.kind == "group":  # inside an object the whole need not be said again
                 new = rng.choice(words()["parts"][name]["names"])
             new = cased(new, habits.param_case)
