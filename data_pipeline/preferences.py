@@ -132,11 +132,23 @@ SPOILS: Mapping[str, Spoil] = {
 
 
 def _other_turn(conversation: Conversation, other: Conversation, place: int) -> Message | None:
-    """The turn the other half has at this place, if both have said the same so far."""
+    """The turn the other half has at this place, if both have said the same so far, but for the value one leaves out.
+
+    A call beside a question shows both what asking is for and what a made-up value looks like.
+    """
     if place >= len(other.messages) or other.messages[place].role != "assistant":
         return None
-    said = [[m.content for m in c.messages[:place] if m.role == "user"] for c in (conversation, other)]
-    return other.messages[place] if said[0] == said[1] else None
+    said = [[m.content or "" for m in c.messages[:place] if m.role == "user"] for c in (conversation, other)]
+    if len(said[0]) != len(said[1]) or said[0][:-1] != said[1][:-1]:
+        return None
+    shorter, longer = sorted((said[0][-1], said[1][-1]), key=len)
+    alike = longer.startswith(shorter) if _lacks_slot(conversation) else longer == shorter
+    return other.messages[place] if alike else None
+
+
+def _lacks_slot(conversation: Conversation) -> bool:
+    """Whether its contrast pair differs in a value, so that the words of one half go on where the other's end."""
+    return (conversation.metadata or {}).get("contrast", {}).get("of") == "slot"
 
 
 def _same(one: Message, other: Message) -> bool:

@@ -43,12 +43,12 @@ def is_plural(noun: str) -> bool:
 
 def second_person(head: str, language: str) -> str:
     """A head of the user's, as said to the user: "check my balance" → "check your balance"."""
-    return head if language == "zh" else _with_pronouns(head, _SECOND)
+    return head.replace("我", "您") if language == "zh" else _with_pronouns(head, _SECOND)
 
 
 def third_person(head: str, language: str) -> str:
     """A head of the user's, as said about the user: "check my balance" → "check their balance"."""
-    return head if language == "zh" else _with_pronouns(head, _THIRD)
+    return head.replace("我", "自己") if language == "zh" else _with_pronouns(head, _THIRD)
 
 
 def _with_pronouns(head: str, table: Mapping[str, str]) -> str:

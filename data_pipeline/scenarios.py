@@ -32,6 +32,21 @@ class Cell:
     language: str
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A conversation's part in a contrast pair."""
+
+    pair: int
+    of: str
+    """tool or slot: what one half has and the other one lacks."""
+    role: str
+    """with or without it."""
+    offering: int
+    """Block (tool set) of the half that has it."""
+    lacking: int
+    """Block of the other half."""
+
+
 def apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
     """Whole numbers that add up to `total`, by largest remainder."""
     exact = {key: share * total for key, share in shares.items()}
@@ -82,3 +97,34 @@ def _in_runs(categories: list[str], rng: random.Random) -> list[str]:
         runs += [[category] * min(_RUN, count - i) for i in range(0, count, _RUN)]
     rng.shuffle(runs)
     return [category for run in runs for category in run]
+
+
+def plan_contrasts(cells: list[Cell], per_set: int, share: float, seed: int) -> dict[int, Contrast]:
+    """Partners of a share of the negatives and of the slot-filling conversations: single requests that they echo.
+
+    A value is left out within one block, so that both halves see the same tools. A tool can only be missing in another
+    block: the halves stand in two neighbouring ones, so that few blocks hang together when the data is split.
+
+    Returns:
+        Index → part in its pair; two entries a pair, and fewer pairs than asked for where no single request stands by.
+    """
+    rng = random.Random(derive_seed(seed, "contrasts"))
+    singles: dict[tuple[int, str], list[int]] = {}
+    for index, cell in enumerate(cells):
+        if cell.category == "single":
+            singles.setdefault((index // per_set, cell.language), []).append(index)
+    parts: dict[int, Contrast] = {}
+    for category, of in (("negative", "tool"), ("slot_filling", "slot")):
+        wanting = [index for index, cell in enumerate(cells) if cell.category == category]
+        wanted = len(parts) // 2 + round(share * len(wanting))
+        rng.shuffle(wanting)
+        for index in wanting:
+            block = index // per_set
+            other = block ^ 1 if of == "tool" else block
+            free = singles.get((other, cells[index].language))
+            if not free or len(parts) // 2 >= wanted:
+                continue
+            pair = len(parts) // 2
+            parts[index] = Contrast(pair, of, "without", other, block)
+            parts[free.pop()] = Contrast(pair, of, "with", other, block)
+    return parts

@@ -53,6 +53,8 @@ def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: ra
     if sum(len(fact) for each in facts for fact in each) > _MAX_THOUGHT:
         facts = [list(call.facts) for call in calls]
     opening = rng.choice(table["seen"]).format(s=seen) if seen else ""
+    if len(calls) > 1 and len({call.name for call in calls}) == 1:
+        return opening + _one_tool(calls, language, rng)
     if len(calls) > 1:
         bracket = "{}（{}）" if language == "zh" else "{} ({})"
         comma = "，" if language == "zh" else ", "
@@ -61,6 +63,18 @@ def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: ra
             k=len(calls), a=("；" if language == "zh" else "; ").join(each)
         )
     return opening + _one_call(calls[0], facts[0], bool(seen), language, rng)
+
+
+def _one_tool(calls: Sequence[PlannedCall], language: str, rng: random.Random) -> str:
+    """Several calls of one tool: what tells them apart, and what is the same in all of them."""
+    facts = [_facts(call, language) for call in calls]
+    shared = [fact for fact in facts[0] if all(fact in other for other in facts)]
+    comma, semicolon, colon = ("，", "；", "：") if language == "zh" else (", ", "; ", ": ")
+    own = [comma.join(fact for fact in each if fact not in shared) for each in facts]
+    if sum(map(len, shared)) + sum(map(len, own)) > _MAX_THOUGHT:
+        shared = [fact.partition(colon)[0] for fact in shared]
+    table = layouts()[language]["calls_shared" if shared else "calls_of_one"]
+    return str(rng.choice(table)).format(k=len(calls), t=calls[0].name, a=semicolon.join(own), c=comma.join(shared))
 
 
 def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: str, rng: random.Random) -> str:

@@ -145,8 +145,8 @@ class Draft:
         if len(planned) > 1 and len(same) == 1 and all(set(r) == {"result"} for r in results):
             listed = join_words([str(r["result"]) for r in results], self.language)
             return self.sentence("both", l=listed)
-        if len(same) == 1 and all(r == results[0] for r in results):
-            planned, results = planned[:1], results[:1]
+        if len(planned) > 1 and len(same) == 1 and all(r == results[0] and set(r) == {"status"} for r in results):
+            return self.sentence("all_done")
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
         return ("" if self.chinese else " ").join(dict.fromkeys(parts))
 

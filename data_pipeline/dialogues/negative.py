@@ -45,10 +45,8 @@ def refuse(draft: Draft, wish: Wish, near: ToolInstance | None = None) -> None:
     instance = near or draft.rng.choice(draft.tool_set.instances)
     can = draft.head(instance.base)
     known = {"w": third_person(wanted, draft.language), "h": third_person(can, draft.language)}
-    if near is not None or draft.rng.random() < 0.4:
-        text = draft.sentence("cannot_near", w=draft.head(wish.base), h=can)
-    else:
-        text = draft.sentence("cannot", h=can)
+    kind = "cannot_near" if near is not None else draft.rng.choice(("cannot", "cannot_wanted"))
+    text = draft.sentence(kind, w=draft.head(wish.base), h=can)
     draft.talk(text, "none" if near is None else "near", t=instance.tool.name, **known)
 
 

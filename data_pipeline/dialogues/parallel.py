@@ -48,7 +48,20 @@ def write_parallel(draft: Draft) -> None:
     joined = Value(None, join_words([value.text for value in several.values()], draft.language))
     draft.say(request(instance, {**values, param.key: joined}, draft.language, draft.rng))
     draft.facts["kind"] = "listed"
-    draft.run([(instance, {**values, param.key: value}) for value in several.values()])
+    planned = [(instance, {**values, param.key: value}) for value in several.values()]
+    results = draft.call(planned)
+    if instance.base.backing is not None or any(set(result) <= {"result", "status"} for result in results):
+        draft.answer(planned, results)
+        return
+    told = [draft.report([each], [result]) for each, result in zip(planned, results, strict=True)]
+    draft.reply(draft.joined(*(_labelled(draft, v, text) for v, text in zip(several.values(), told, strict=True))))
+
+
+def _labelled(draft: Draft, value: Value, text: str) -> str:
+    """An answer that says which of the values it is for."""
+    if str(value.arg).casefold() in text.casefold():
+        return text
+    return f"{capital(value.text)}{'：' if draft.chinese else ': '}{text}"
 
 
 def _two_tools(draft: Draft) -> None:

@@ -53,8 +53,14 @@ def open_request(draft: Draft, instance: ToolInstance, values: Values, missing: 
     if any(isinstance(values[p.key].arg, str) and values[p.key].arg.casefold() in text.casefold() for p in missing):
         raise RepetitionError
     draft.say(text)
-    draft.facts["missing"] = named(draft, instance, missing)
+    note_missing(draft, instance, missing)
     draft.ask(instance, missing, given)
+
+
+def note_missing(draft: Draft, instance: ToolInstance, missing: Sequence[Param]) -> None:
+    """Note for the gates what is missing, and what all parameters of the tool are called."""
+    draft.facts["missing"] = named(draft, instance, missing)
+    draft.facts["nouns"] = {instance.names[p.key]: draft.noun(p) for p in instance.params}
 
 
 def named(draft: Draft, instance: ToolInstance, params: Sequence[Param]) -> list[dict[str, str]]:
@@ -80,14 +86,15 @@ def given_words(draft: Draft, values: Values, params: Sequence[Param]) -> str:
     return draft.sentence("give", t=text, T=capital(text), n=draft.noun(param))
 
 
-def _full(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
+def answer_fully(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
+    """The user gives all that is missing, and the call is made."""
     draft.say(given_words(draft, values, missing))
     draft.run([(instance, values)])
 
 
 def _partial(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
     if len(missing) < 2:
-        return _full(draft, instance, values, missing)
+        return answer_fully(draft, instance, values, missing)
     first, second = missing
     draft.say(given_words(draft, values, [first]))
     draft.facts["asked_again"] = named(draft, instance, [second])
@@ -111,7 +118,7 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
         return
     if not said:
         draft.facts["kind"] = "full"
-        return _full(draft, instance, values, missing)
+        return answer_fully(draft, instance, values, missing)
     param = rng.choice(said)
     old, new = values[param.key], draft.another(param, [value.arg for value in values.values()])
     after = {**values, param.key: new}
@@ -161,4 +168,4 @@ def _look_up(draft: Draft, finder: ToolInstance, instance: ToolInstance, link: L
     draft.run([(instance, values)], f"{instance.names[param.key]} = {rows[place]}")
 
 
-_ANSWERED = {"full": _full, "partial": _partial, "too_much": _too_much, "withheld": _withheld}
+_ANSWERED = {"full": answer_fully, "partial": _partial, "too_much": _too_much, "withheld": _withheld}
