@@ -79,6 +79,10 @@ _SPOKEN_EN: tuple[Layout, ...] = (
     lambda d: f"the {ORDINALS_EN[d.day]} of {MONTHS_EN[d.month - 1]}",
     lambda d: f"{MONTHS_EN[d.month - 1]} the {ORDINALS_EN[d.day]}",
 )
+_SHORT_WEEKDAY_EN: tuple[Layout, ...] = (
+    lambda d: f"{WEEKDAYS_EN[d.weekday()][:3]}, {_short(d)} {d.day}",
+    lambda d: f"{WEEKDAYS_EN[d.weekday()][:3]} {d.day} {_short(d)}",
+)
 _WEEKDAY_EN: tuple[Layout, ...] = (
     lambda d: f"{WEEKDAYS_EN[d.weekday()]}, {MONTHS_EN[d.month - 1]} {d.day}",
     lambda d: f"{WEEKDAYS_EN[d.weekday()]}, {MONTHS_EN[d.month - 1]} {ordinal(d.day)}",
@@ -207,6 +211,7 @@ ENGLISH = (
     Family("short_month_day", 2, without_year(*_SHORT_EN)),
     Family("spoken_day", 2, without_year(*_SPOKEN_EN)),
     Family("weekday_month_day", 4, without_year(*_WEEKDAY_EN, reach=120)),
+    Family("short_weekday_month_day", 0.8, without_year(*_SHORT_WEEKDAY_EN, reach=120)),
     Family("weekday_and_day", 2, _weekday_and_day),
     Family("full", 4, _with_year(*_FULL_EN)),
     Family("slashed", 1, _slashed(*_SLASHED)),

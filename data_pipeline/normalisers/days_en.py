@@ -26,7 +26,8 @@ from data_pipeline.normalisers.calendar_days import (
 from data_pipeline.normalisers.numerals import NUMBER_WORDS
 from data_pipeline.normalisers.reader import Base, Found, Reader, Shift
 
-_WEEKDAYS = {name.lower(): n for n, name in enumerate(calendar.day_name)}
+_FULL_WEEKDAYS = {name.lower(): n for n, name in enumerate(calendar.day_name)}
+_WEEKDAYS = {name[:3]: n for name, n in _FULL_WEEKDAYS.items()} | {"tues": 1, "thur": 3, "thurs": 3} | _FULL_WEEKDAYS
 _MONTHS = {name.lower(): n for n, name in enumerate(calendar.month_name) if name}
 _MONTHS |= {name[:3]: n for name, n in _MONTHS.items()} | {"sept": 9}
 _ORDINAL_WORDS = (
@@ -44,8 +45,10 @@ def _alternatives(words: dict[str, int]) -> str:
 
 
 _W = f"({_alternatives(_WEEKDAYS)})(?![a-z])"
+_FULL_W = f"({_alternatives(_FULL_WEEKDAYS)})(?![a-z])"
 _M = _alternatives(_MONTHS) + r"(?![a-z])\.?"
 _N = r"(\d{1,3}|half a|an?|" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + ")"
+_NUMBERED = "floor|street|avenue|time|edition|season|episode|place|row|grade|birthday|anniversary|one|century|person"
 _UNIT = r"(business days?|working days?|days?|weeks?|fortnights?|months?|years?)\b"
 _NTH = r"(first|second|third|fourth|fifth|last|\d(?:st|nd|rd|th))"
 _ORDINAL = f"(?:[0-3]?\\d(?:st|nd|rd|th)|{_alternatives(_ORDINALS)})(?![a-z])"
@@ -126,7 +129,8 @@ def _slashed(match: re.Match[str], today: date) -> Days:
     first, second = int(match[1]), int(match[2])
     orders = ((first, second), (second, first))
     if match[3]:
-        found = [make_date(int(match[3]), month, day) for month, day in orders]
+        year = int(match[3]) if len(match[3]) == 4 else 2000 + int(match[3])
+        found = [make_date(year, month, day) for month, day in orders]
     else:
         found = [next_written(month, day, today) for month, day in orders]
     return tuple(dict.fromkeys(day for day in found if day is not None))
@@ -201,7 +205,7 @@ def _near(days: int) -> Callable[[re.Match[str], date], Found]:
 
 _BASES = (
     Base(r"(?:every|each) (?:other )?" + _W, lambda m, t: None),
-    Base(r"(?:today|tonight)\b", _near(0)),
+    Base(r"(?:today|tonight|this (?:morning|afternoon|evening))\b", _near(0)),
     Base(r"tomorrow\b", _near(1)),
     Base(r"yesterday\b", _near(-1)),
     Base(rf"in {_N} {_UNIT}(?:'s?)?(?: time\b)?", lambda m, t: _shift(t, m[1], m[2], 1)),
@@ -226,7 +230,7 @@ _BASES = (
     Base(rf"(?:the )?{_W} (?:of )?this weekend", _week(0)),
     Base(rf"this weekend,? (?:on )?{_W}", _week(0)),
     Base(rf"{_W} week\b|a week on {_W}", lambda m, t: after(t, _WEEKDAYS[m[1] or m[2]]) + timedelta(7)),
-    Base(_W, _bare_weekday),
+    Base(_FULL_W, _bare_weekday),
     Base(r"(?:this (?:coming )?|the (?:coming )?)weekend\b", _weekend(0)),
     Base(r"next weekend\b", _weekend(1)),
     Base(r"the (?:start|beginning) of next week\b", lambda m, t: in_week(t, 0, 1)),
@@ -241,7 +245,10 @@ _BASES = (
         rf"(?:the )?(?P<day>{_DAY}) of {_NEAR_MONTH}",
         lambda m, t: _numbered(month_first(t, _NEAR[m["near"]]), _day_number(m["day"])),
     ),
-    Base(r"the (?P<day>[0-3]?\d(?:st|nd|rd|th))\b", lambda m, t: _bare_number(t, _day_number(m["day"]))),
+    Base(
+        rf"the (?P<day>[0-3]?\d(?:st|nd|rd|th))\b(?! (?:{_NUMBERED})\b)",
+        lambda m, t: _bare_number(t, _day_number(m["day"])),
+    ),
     Base(
         rf"the {_NTH} {_W} (?:of|in) {_MONTH}",
         lambda m, t: _in_month(m, t, lambda first: nth_of_month(first, _WEEKDAYS[m[2]], _place(m[1]))),
@@ -296,8 +303,8 @@ _BASES = (
         True,
     ),
     Base(rf"{_W},? the (?P<day>{_ORDINAL})", _weekday_and_number),
-    Base(r"(\d{1,2})/(\d{1,2})(?:/(\d{4}))(?![\d/])", _slashed, True),
-    Base(r"(\d{1,2})/(\d{1,2})()(?![\d/])", _slashed),
+    Base(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\d/])", _slashed, True),
+    Base(r"(?!24/7)(\d{1,2})/(\d{1,2})()(?![\d/])", _slashed),
 )
 _PREFIXES = (
     Shift(r"(?:the )?day after ", lambda m, day: day + timedelta(1)),
@@ -308,14 +315,14 @@ _PREFIXES = (
     Shift(rf"the (?:last )?{_W} before ", lambda m, day: before(day, _WEEKDAYS[m[1]])),
     Shift(r"the first (?:business|working) day after ", lambda m, day: working_days(day, 1)),
 )
-_NAMES = f"{_alternatives(_WEEKDAYS)}|{'|'.join(FESTIVALS_EN)}"
+_NAMES = f"{_alternatives(_FULL_WEEKDAYS)}|{'|'.join(FESTIVALS_EN)}"
 _UNIT_HEAD = "(?:business |working |day|week|fortnight|month|year)"
 _STARTS = (
     rf"(?<![a-z0-9.])(?:today|tonight|tomorrow|yesterday|day (?:after|before)|mid-|month-end|quarter-end|{_NAMES}|{_M} "
     rf"|(?:in )?{_N} {_UNIT_HEAD}|\d+(?:st|nd|rd|th|[-/.]\d|-[a-z]| (?:of )?{_M})|{_alternatives(_ORDINALS)} of "
-    rf"|the (?:{_ORDINAL}|\d|same |next |previous |last |coming |upcoming |past |start |beginning |end |middle "
-    rf"|day |week|{_NAMES})|(?:end|start|beginning|middle|(?:last|first) day) of "
-    rf"|(?:this|next|last) (?:day|week|year|coming|upcoming|past|{_NAMES})"
+    rf"|{_W},? (?:the )?(?:\d|{_M})|the (?:{_ORDINAL}|\d|{_NAMES}|same |next |previous |last |coming |upcoming |past "
+    r"|start |beginning |end |middle |day |week)|(?:end|start|beginning|middle|(?:last|first) day) of "
+    rf"|(?:this|next|last) (?:{_W}|day|week|year|morning|afternoon|evening|coming|upcoming|past|{_NAMES})"
     r"|(?:up)?coming |(?:every|each) |(?:around|sometime in) the )"
 )
 READER_EN = Reader(_STARTS, _BASES, _PREFIXES, ())

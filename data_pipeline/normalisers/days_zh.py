@@ -38,7 +38,7 @@ _WEEK = "(?:周|星期|礼拜)"
 _W = f"{_WEEK}{_D}(?!共|直|样|些|般|起|边|会)"
 _DAY_IN_BRACKETS = f"(?:[，,]?[（(]?{_WEEK}[一二三四五六日天][)）]?)?"
 _YEAR_WORDS = {"前": -2, "去": -1, "今": 0, "明": 1, "后": 2}
-_YEAR = r"(?:\d{4}|[〇零一二三四五六七八九]{4}|[前去今明后])年的?"
+_YEAR = r"(?:\d{4}|(?<!\d)\d{2}|[〇零一二三四五六七八九]{4}|[前去今明后])年的?"
 _NEAR = {
     "这个月": 0,
     "这月": 0,
@@ -116,11 +116,8 @@ def _year(text: str, today: date) -> int:
     text = text.rstrip("的年")
     if text in _YEAR_WORDS:
         return today.year + _YEAR_WORDS[text]
-    return (
-        int(text)
-        if text.isdigit()
-        else int("".join(str("〇一二三四五六七八九".index(c.replace("零", "〇"))) for c in text))
-    )
+    digits = text if text.isdigit() else "".join(str("〇一二三四五六七八九".index(c.replace("零", "〇"))) for c in text)
+    return int(digits) if len(digits) == 4 else 2000 + int(digits)
 
 
 def _in_month(match: re.Match[str], today: date, day_of: Callable[[date], date | None]) -> date | None:
@@ -254,11 +251,11 @@ def _near(days: int) -> Callable[[re.Match[str], date], Found]:
 
 _BASES = (
     Base(f"每个?{_W}", lambda m, t: None),
-    Base("今[天日晚儿]", _near(0)),
+    Base("今[天日晚早夜儿]", _near(0)),
     Base("明[天日晚早儿]", _near(1)),
     Base("后[天日]", _near(2)),
     Base("大后天", _near(3)),
-    Base("昨[天日晚儿]", _near(-1)),
+    Base("昨[天日晚夜儿]", _near(-1)),
     Base("前天", _near(-2)),
     Base("大前天", _near(-3)),
     Base(f"(?:再过|过|这)?(?:{_ABOUT})个?{_UNIT}(?:之后|以后|后|之?内)?", lambda m, t: None),
@@ -314,7 +311,7 @@ _BASES = (
     Base(_FESTIVAL, _festival),
     Base(f"(国庆节?|五一|春节)(?:假期)?之?后的?第一个{_W}", _after_days_off),
     Base(
-        rf"(?P<year>(?:\d{{4}}|[〇零一二三四五六七八九]{{4}})年)(?P<month>{_NUMBER})月(?P<day>{_NUMBER})[号日]?{_DAY_IN_BRACKETS}",
+        rf"(?P<year>(?:\d{{4}}|(?<!\d)\d{{2}}|[〇零一二三四五六七八九]{{4}})年)(?P<month>{_NUMBER})月(?P<day>{_NUMBER})[号日]?{_DAY_IN_BRACKETS}",
         lambda m, t: make_date(_year(m["year"], t), _value(m["month"]), _value(m["day"])),
         True,
     ),

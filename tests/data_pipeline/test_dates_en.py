@@ -166,6 +166,11 @@ Tuesday the 17th = 2026-03-17
 Wednesday, the 1st = 2026-04-01
 March 20 next year = 2027-03-20
 October 3 this year = 2026-10-03
+next Fri = 2026-03-13
+Fri, Mar 20 = 2026-03-20
+3/25/26 = 2026-03-25
+this evening = 2026-03-04
+tonight = 2026-03-04
 yesterday = 2026-03-03
 the day before yesterday = 2026-03-02
 three days ago = 2026-03-01
@@ -262,6 +267,9 @@ NO_DAYS = [
     "call 555-1234",
     "version 3.4.5 on port 8080",
     "at 10:30 in the morning",
+    "on the 3rd floor, the 2nd time",
+    "support is there 24/7",
+    "I sat in the sun and was wed",
     "May I ask you something?",
     "the second option in the list",
     "in 3D",
