@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data_pipeline.catalogue import Param
+from data_pipeline.dates import ambiguous_date
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.requests import (
     ended,
@@ -20,6 +21,8 @@ from data_pipeline.wording import capital, phrase, request
 
 _ANSWERS = {"full": 52, "partial": 14, "too_much": 18, "withheld": 16}
 """How users answer the question, and weights."""
+_UNCLEAR = 0.5
+"""Share of the conversations, where the date is known and a tool takes one, in which the user's words leave it open."""
 _PRIVATE = ("email", "phone", "person", "code", "money", "ref")
 """Kinds that a user may not want to give."""
 _KEPT = ("email", "phone", "code", "ref")
@@ -32,6 +35,8 @@ def write_slot_filling(draft: Draft) -> None:
     """A request without one or two of its required values."""
     if (lookup := _lookup(draft)) is not None and draft.rng.random() < 0.5:
         return _look_up(draft, *lookup)
+    if draft.rng.random() < _UNCLEAR and _clear_up(draft):
+        return
     usable = [i for i in draft.tool_set.instances if any(is_askable(p) for p in i.params)]
     if not usable:
         return write_single(draft)
@@ -136,6 +141,29 @@ def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     draft.facts["withheld"] = named(draft, instance, missing)
     text = draft.sentence("held_refused" if refuses else "held_unknown", n=nouns, h=draft.head(instance.base))
     draft.talk(text, "withheld", n=nouns, t=instance.tool.name)
+
+
+def _clear_up(draft: Draft) -> bool:
+    """The user names a day that can be two; the assistant asks which one. False where no day can be unclear."""
+    today = draft.tool_set.today
+    dated = [(i, p) for i in draft.tool_set.instances for p in i.params if p.kind == "date" and p.required]
+    if today is None or not dated:
+        return False
+    instance, param = draft.rng.choice(dated)
+    values = draft.values(instance)
+    words, question, readings = ambiguous_date(today, draft.language, draft.rng)
+    text = request(instance, {**values, param.key: Value(words, words, {"": words})}, draft.language, draft.rng)
+    if words not in text:
+        raise RepetitionError  # the sentence changed the words
+    draft.facts["kind"] = "unclear"
+    name, days = instance.names[param.key], [day.isoformat() for _, day in readings]
+    draft.facts["ambiguous"] = {"name": name, "text": words, "readings": days}
+    draft.say(text)
+    draft.talk(question, "unclear", t=instance.tool.name, w=words)
+    clear, day = draft.rng.choice(readings)
+    draft.say(draft.sentence("pick", t=clear, T=capital(clear)))
+    draft.run([(instance, {**values, param.key: Value(day.isoformat(), clear, {"": clear})})])
+    return True
 
 
 def _lookup(draft: Draft) -> tuple[ToolInstance, ToolInstance, Link] | None:
