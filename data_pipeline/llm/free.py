@@ -7,18 +7,19 @@ simulator's. The planner's notes on its own words are dropped, so the gates read
 """
 
 import json
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from data_pipeline.llm.free_prompts import DIALOGUE_SCHEMA, MANNERS, VERSION, dialogue_messages, kind_of
+from data_pipeline.llm.free_prompts import DIALOGUE_SCHEMA, VERSION, dialogue_messages, kind_of
+from data_pipeline.llm.manners import manner_of
 from data_pipeline.llm.repair import read_list
 from data_pipeline.llm.wire import Completion, Request
 from data_pipeline.teachers import Planner, Task
-from fcdist.config.seeds import derive_seed
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
+SELF_EXPLANATORY = ("single", "nested", "date", "parallel", "chain")
+"""Categories whose user turn the facts tell; in the others the planner says what it is about."""
 PLANNERS_WORDS = ("calls", "contrast")
 """Metadata of a plan that describes its words, and is not true of other words."""
 MIN_CHINESE = 0.2
@@ -75,12 +76,11 @@ class Free:
 
 def describe_wanted(number: int, plan: Conversation) -> dict[str, Any]:
     """What the prompt says of one wanted conversation."""
-    rng = random.Random(derive_seed(0, "manner", plan.id, json.dumps([m.content for m in plan.messages])))
     wanted = {
         "id": number,
         "kind": kind_of(plan.category, plan.language),
         "system": next((m.content for m in plan.messages if m.role == "system"), None),
-        "manner": rng.choice(MANNERS["zh" if plan.language == "zh" else "en"]),
+        "manner": manner_of(plan),
         "facts": [
             {"name": call.name, "arguments": json.loads(call.arguments), "result": _decoded(result)}
             for call, result in planned_calls(plan)
@@ -92,30 +92,27 @@ def describe_wanted(number: int, plan: Conversation) -> dict[str, Any]:
 
 def _outline(plan: Conversation) -> Iterator[dict[str, Any]]:
     """Turn by turn what happens; in words only where neither facts nor the kind of conversation tell it."""
-    plain = sum(m.role == "user" for m in plan.messages) == 1 and any(m.tool_calls for m in plan.messages)
-    keep = list(_kept_words(plan))
-    made = 0
+    facts, made = plan.metadata or {}, 0
+    nouns = [slot["noun"] for key in ("missing", "asked_again") for slot in facts.get(key) or ()]
+    unclear = [facts["ambiguous"]["text"]] if facts.get("ambiguous") else []
     for position, message in enumerate(plan.messages):
+        step: dict[str, Any] = {"by": message.role}
         if message.tool_calls:
-            yield {"by": "assistant", "facts": list(range(made, made + len(message.tool_calls)))}
+            step["facts"] = list(range(made, made + len(message.tool_calls)))
             made += len(message.tool_calls)
-        elif message.role in ("user", "assistant"):
-            tells_result = message.role == "assistant" and plan.messages[position - 1].role == "tool"
-            step: dict[str, Any] = {"by": message.role}
-            if not tells_result and not (message.role == "user" and plain):
-                step["gist"] = message.content
-            if words := [word for word in keep if not tells_result and word in (message.content or "")]:
-                step["keep"] = words
-            yield step
+        elif message.role == "user":
+            if unclear or plan.category not in SELF_EXPLANATORY:
+                step |= {"gist": message.content, "keep": _standing_in(message, unclear)}
+        elif message.role == "assistant":
+            if plan.messages[position - 1].role != "tool":
+                step |= {"gist": message.content, "keep": _standing_in(message, nouns + unclear)}
+        else:
+            continue
+        yield {key: value for key, value in step.items() if value != []}
 
 
-def _kept_words(plan: Conversation) -> Iterator[str]:
-    """What must be said as the metadata has it: names of what is asked for, a date that can be read two ways."""
-    facts = plan.metadata or {}
-    for key in ("missing", "asked_again"):
-        yield from (slot["noun"] for slot in facts.get(key) or ())
-    if ambiguous := facts.get("ambiguous"):
-        yield ambiguous["text"]
+def _standing_in(message: Message, words: Sequence[str]) -> list[str]:
+    return [word for word in dict.fromkeys(words) if word in (message.content or "")]
 
 
 def planned_calls(plan: Conversation) -> Iterator[tuple[ToolCall, str]]:
@@ -191,7 +188,7 @@ def is_chinese(messages: Sequence[Message]) -> bool:
 
 def agree(said: Any, true: Any) -> bool:
     """Whether two results are the same up to the notation of numbers and the order of keys."""
-    if isinstance(said, Mapping) and isinstance(true, Mapping):
+    if isinstance(said, dict) and isinstance(true, dict):
         return said.keys() == true.keys() and all(agree(said[key], true[key]) for key in true)
     if isinstance(said, list) and isinstance(true, list):
         return len(said) == len(true) and all(map(agree, said, true))

@@ -86,37 +86,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 _OTHER_KIND = ("the calls are made in the order of the facts", "按事实的先后顺序进行调用")
 
-MANNERS: Mapping[str, tuple[str, ...]] = {
-    "en": (
-        "in a hurry, a few words",
-        "polite, one long sentence",
-        "explains the reason first, then asks",
-        "types on a phone, no capital letters",
-        "blunt, no greeting",
-        "thinks aloud",
-        "chatty and cheerful",
-        "precise, like a form",
-        "unsure, hedges",
-        "asks on behalf of someone else",
-        "plain and businesslike",
-        "a little annoyed",
-    ),
-    "zh": (
-        "赶时间，只有几个字",
-        "客气，一句长话",
-        "先说原因再提要求",
-        "手机打字，不加标点",
-        "直截了当，不寒暄",
-        "边想边说",
-        "健谈，语气轻快",
-        "说得很准确，像填表",
-        "拿不准，语气犹豫",
-        "替别人问",
-        "平实，公事公办",
-        "有点不耐烦",
-    ),
-}
-
 _ENGLISH = """\
 You write dialogues between a user and an assistant that can call functions, as training data. You get the functions \
 and a list of wanted conversations. Write every one of them, so that it sounds like real people.

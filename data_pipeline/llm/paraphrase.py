@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_pipeline.llm.locks import Words, broken_lock, kept_strings, plan_values
+from data_pipeline.llm.manners import manner_of
 from data_pipeline.llm.prompts import ANSWER_SCHEMA, VERSION, paraphrase_messages
 from data_pipeline.llm.repair import read_list
 from data_pipeline.llm.wire import Completion, Request
@@ -50,11 +51,12 @@ class Paraphrase:
 
 
 def describe_plan(number: int, plan: Conversation) -> dict[str, Any]:
-    """What the prompt says of one conversation: its turns, and the texts to rewrite with what to keep."""
+    """What the prompt says of one conversation: how its user talks, its turns, the texts to rewrite, what to keep."""
     words = Words.of(plan)
     values = plan_values(plan)
     return {
         "id": number,
+        "manner": manner_of(plan),
         "plan": [_describe_message(message) for message in plan.messages],
         "rewrite": [
             {"by": text.kind, "text": text.original, "keep": kept_strings(text.original, values, words, text.kind)}

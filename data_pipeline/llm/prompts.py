@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-VERSION = "paraphrase-1"
+VERSION = "paraphrase-2"
 
 ANSWER_SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -38,8 +38,8 @@ Rules:
 1. Give back every text, in the same order, one for one; never merge, split, add or leave out one.
 2. Keep the meaning and every fact. Add no fact, name, date, number or wish that is not in the text.
 3. Copy every string in `keep` letter by letter, in the same order.
-4. Users differ: some are short, some chatty, polite, hurried, blunt or unsure. Vary openings and order between \
-conversations; do not start them alike. Users never mention functions or parameters.
+4. `manner` says how the user of a conversation talks. Vary openings and order between conversations; do not start \
+them alike. Users never mention functions or parameters.
 5. What a user leaves open stays open: never fill in a value that the plan lets the assistant ask for.
 6. A thought stays short and names the same function and the same values, or what is missing, or why no function fits.
 7. An answer says only what the results say. A question keeps asking for the same missing things.
@@ -59,8 +59,7 @@ _CHINESE = """\
 1. 每条文本都要给出改写，顺序一致，一一对应；不合并、不拆分、不增加、不遗漏。
 2. 意思和所有事实保持不变；不得添加原文没有的事实、名称、日期、数字或要求。
 3. `keep` 中的每个字符串必须原样照抄，先后顺序不变。
-4. 用户各不相同：有人简短，有人健谈，有人客气，有人着急、直接或犹豫。\
-不同对话的开头和语序要有变化。用户不会提到函数或参数。
+4. `manner` 说明这段对话里的用户怎样说话。不同对话的开头和语序要有变化，不要雷同。用户不会提到函数或参数。
 5. 用户没说的就不要替他说：计划里由助手追问的内容，不得提前补上。
 6. 思考要简短，点明同样的函数和取值，或者缺少什么，或者为什么没有合适的函数。
 7. 回答只说结果里有的内容；提问要继续问同样缺少的内容。

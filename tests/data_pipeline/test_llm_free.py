@@ -71,6 +71,32 @@ def closed(schema):
     return all(map(closed, schema.values()))
 
 
+def test_outline_says_what_facts_do_not_and_what_must_be_said():
+    plan = replace(
+        PLAN,
+        category="slot_filling",
+        messages=(
+            Message("user", "I need a hotel in Kyoto, next week or so."),
+            Message("assistant", "For how many nights, and what is the city?"),
+            Message("user", "37."),
+            *PLAN.messages[1:],
+        ),
+        metadata={"missing": [{"noun": "nights"}, {"noun": "city"}], "ambiguous": {"text": "next week or so"}},
+    )
+    assert describe_wanted(0, plan)["outline"] == [
+        {"by": "user", "gist": plan.messages[0].content, "keep": ["next week or so"]},
+        {"by": "assistant", "gist": plan.messages[1].content, "keep": ["nights", "city"]},
+        {"by": "user", "gist": "37."},
+        {"by": "assistant", "facts": [0]},
+        {"by": "assistant"},
+    ]
+    assert describe_wanted(0, PLAN)["outline"] == [
+        {"by": "user"},
+        {"by": "assistant", "facts": [0]},
+        {"by": "assistant"},
+    ]
+
+
 def test_every_category_has_a_description_in_both_languages():
     assert set(CATEGORIES) <= KINDS.keys()
     for language in ("en", "zh"):
