@@ -80,7 +80,7 @@ class _MissingError(Exception):
     """A part needs a value that is not given."""
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def requests(language: str) -> Mapping[str, tuple[str, ...]]:
     """Lines by tool; `lookup` and `formula` hold lines with NOUN for tools of these kinds."""
     table = yaml.safe_load((_FOLDER / f"requests_{language}.yaml").read_text(encoding="utf-8"))
