@@ -31,10 +31,10 @@ _BY_ME = {
     "zh": re.compile("我|给|咱"),
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
-_CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]\w|\d)")
+_CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]+\w|\d)")
 _SENTENCE = 0.62
 """Share of hand-written sentences where there are both sentences and imperatives."""
-_SITUATION, _THANKS = 0.13, 0.11
+_SITUATION, _OPENER, _THANKS = 0.14, 0.19, 0.13
 _MIXED = 0.03
 """Share of Chinese turns with an English word in them."""
 
@@ -101,7 +101,7 @@ def _clean(
     listed = all(not instance.base.param(key).phrases_en for key in values) and len(values) > 1
     whole = _sentence(instance, values, language, rng) if rng.random() < _SENTENCE else None
     if whole is not None:
-        text = closed(capital(whole), language)
+        text = closed(capital(whole) if language == "en" else whole, language)
     elif listed and rng.random() < 0.25:
         text = given_first(instance, values, language, rng)
     else:
@@ -129,8 +129,8 @@ def _surrounded(text: str, tool: BaseTool, language: str, rng: random.Random, pe
     gap = " " if language == "en" else ""
     if not several and rng.random() < _SITUATION * register.get("talk", 1):
         options = situations.get(tool.domain) if tool.backing is None else None
-        text = f"{rng.choice(options or situations['any'])}{gap}{capital(text)}"
-    elif rng.random() < _SITUATION * register.get("talk", 1) and register.get("open") and not _GREETING.match(text):
+        text = f"{rng.choice(options or situations['any'])}{gap}{capital(text) if language == 'en' else text}"
+    elif rng.random() < _OPENER * register.get("talk", 1) and register.get("open") and not _GREETING.match(text):
         text = _opened(str(rng.choice(register["open"])), text, language)
     if rng.random() < _THANKS * register.get("talk", 1) and not re.search("thank|谢|please|拜托|麻烦|劳", text, re.I):
         text = closed(text, language) + gap + str(rng.choice(register.get("close") or frames()[language]["close"]))
@@ -188,6 +188,8 @@ def _lines(tool: BaseTool, language: str) -> tuple[str, ...]:
         noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
         if str(next(iter(tool.out.values()))).startswith(("pool", "pick", "person")):
             kind = "lookup_text"  # asked for by "what" instead of "how much"
+    elif kind and tool.params[0].kind in ("ints", "nums"):
+        kind = "formula_list"
     return _lines_of(tool.id, kind, noun, tool.params[0].key if tool.params else "", language)
 
 

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
-from data_pipeline.dates import MONTHS_EN, WEEKDAYS_EN, WEEKDAYS_ZH, explicit_date, relative_date
+from data_pipeline.dates import MONTHS_EN, WEEKDAYS_EN, WEEKDAYS_ZH, explicit_date, past_date, relative_date
 from data_pipeline.slot_types.base import (
     Context,
     SlotType,
@@ -39,15 +39,19 @@ _FREQUENCIES = (
 )
 
 
-def _day(context: Context) -> tuple[str, date]:
+def _day(spec: Spec, context: Context) -> tuple[str, date]:
+    past = bool(spec.get("past"))
     if context.today is not None:
-        return relative_date(context.today, context.language, context.rng)
-    day = _FIRST_DAY + timedelta(context.rng.randrange(720))
+        draw = past_date if past else relative_date
+        named, within = bool(spec.get("named")), spec.get("within")
+        return draw(context.today, context.language, context.rng, named=named, within=within)
+    day = _FIRST_DAY + timedelta(-context.rng.randrange(1, 500) if past else context.rng.randrange(720))
     return explicit_date(day, context.language, context.rng), day
 
 
 def _date(spec: Spec, context: Context) -> Value:
-    text, day = _day(context)
+    """A day from today on, or (`past`) before it; `within` so many days, or one that is `named`, not counted to."""
+    text, day = _day(spec, context)
     return carried(day.isoformat(), text)
 
 
@@ -91,7 +95,7 @@ def _time(spec: Spec, context: Context) -> Value:
 
 
 def _datetime(spec: Spec, context: Context) -> Value:
-    words, day = _day(context)
+    words, day = _day(spec, context)
     hour, minute = _clock(spec, context)
     clock = clock_text(hour, minute, context)
     space = " " if words[-1].isdigit() and clock[0].isdigit() else ""
