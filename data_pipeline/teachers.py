@@ -1,9 +1,9 @@
 """What a teacher is: something that turns tasks into drafts. Gates decide afterwards what is kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from data_pipeline.replay import Executor, replays
 from fcdist.config.types import Config
@@ -99,6 +99,9 @@ class Planner(Protocol):
 
     def conversation(self, index: int, attempt: int = 0) -> Conversation:
         """Conversation number `index`; a pure function of (seed, index, attempt), its category of the index alone."""
+
+    def execute(self, conversation: Conversation) -> Iterable[Any]:
+        """Results of the calls of one of its conversations, in order, on a new world; raises where there are none."""
 
 
 class Teacher(Protocol):

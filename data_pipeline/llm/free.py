@@ -7,7 +7,7 @@ simulator's. The planner's notes on its own words are dropped, so the gates read
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from data_pipeline.llm.free_prompts import DIALOGUE_SCHEMA, VERSION, dialogue_me
 from data_pipeline.llm.manners import manner_of
 from data_pipeline.llm.repair import read_list
 from data_pipeline.llm.wire import Completion, Request
-from data_pipeline.teachers import Planner, Task
+from data_pipeline.replay import Executor
+from data_pipeline.teachers import Task
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
 SELF_EXPLANATORY = ("single", "nested", "date", "parallel", "chain")
@@ -25,8 +26,6 @@ PLANNERS_WORDS = ("calls", "contrast")
 MIN_CHINESE = 0.2
 """Share of Chinese characters among the letters of what was said, from which a dialogue counts as Chinese."""
 
-Execute = Callable[[Conversation], Iterable[Any]]
-"""Conversation → the results of its calls, in order, from the simulated back end."""
 Step = tuple[str, ...]
 """Who speaks, and the names of what is called."""
 
@@ -40,9 +39,9 @@ class Free:
 
     version = VERSION
 
-    def __init__(self, planner: Planner, thoughts: bool = True) -> None:
-        """Args: planner: its `execute`, if it has one, executes calls; without it only planned ones are known."""
-        self._execute: Execute | None = getattr(planner, "execute", None)
+    def __init__(self, execute: Executor, thoughts: bool = True) -> None:
+        """Args: execute: the planner's simulator. thoughts: False leaves them out."""
+        self._execute = execute
         self._thoughts = thoughts
 
     def request(self, tasks: Sequence[Task], plans: Sequence[Conversation]) -> Request:
@@ -126,14 +125,14 @@ def planned_calls(plan: Conversation) -> Iterator[tuple[ToolCall, str]]:
 
 
 def build_dialogue(
-    plan: Conversation, turns: Sequence[Mapping[str, Any]], execute: Execute | None = None, thoughts: bool = True
+    plan: Conversation, turns: Sequence[Mapping[str, Any]], execute: Executor, thoughts: bool = True
 ) -> Conversation:
     """The conversation that a model wrote in the place of `plan`.
 
     Args:
         plan: with the facts.
         turns: the model's, as `DIALOGUE_SCHEMA` has them.
-        execute: the simulator; without it only the planned calls have results.
+        execute: the simulator.
         thoughts: False leaves them out.
 
     Raises:
@@ -153,18 +152,16 @@ def build_dialogue(
         raise BadDialogueError("llm_unchanged")
     facts = {key: value for key, value in (plan.metadata or {}).items() if key not in PLANNERS_WORDS}
     said = replace(plan, messages=tuple(reader.messages), metadata=facts)
-    return replace(said, messages=tuple(_with_results(said.messages, true_results(plan, said, execute))))
+    return replace(said, messages=tuple(_with_results(said.messages, true_results(said, execute))))
 
 
-def true_results(plan: Conversation, said: Conversation, execute: Execute | None) -> list[str]:
+def true_results(said: Conversation, execute: Executor) -> list[str]:
     """Results of the calls of `said`, as JSON text. Raises BadDialogueError: a call cannot be executed."""
-    calls = [call for message in said.messages for call in message.tool_calls]
+    if not any(message.tool_calls for message in said.messages):
+        return []
     try:
-        if execute is not None and calls:
-            return [json.dumps(result, ensure_ascii=False) for result in execute(said)]
-        known = {(call.name, call.arguments): result for call, result in planned_calls(plan)}
-        return [known[call.name, call.arguments] for call in calls]
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError):
+        return [json.dumps(result, ensure_ascii=False) for result in execute(said)]
+    except Exception:  # a model can call with anything, and a simulator can stumble over anything
         raise BadDialogueError("llm_unknown_call") from None
 
 
@@ -193,7 +190,7 @@ def agree(said: Any, true: Any) -> bool:
     if isinstance(said, list) and isinstance(true, list):
         return len(said) == len(true) and all(map(agree, said, true))
     if type(said) in (int, float) and type(true) in (int, float):
-        return abs(said - true) <= 1e-6 * max(1.0, abs(true))
+        return bool(abs(said - true) <= 1e-6 * max(1.0, abs(true)))
     return type(said) is type(true) and bool(said == true)
 
 

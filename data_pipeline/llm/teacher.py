@@ -13,6 +13,7 @@ from data_pipeline.llm.judge import Judge
 from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.paraphrase import Paraphrase
 from data_pipeline.llm.wire import Completion, LlmSettings, Request
+from data_pipeline.replay import replays
 from data_pipeline.teachers import Draft, Planner, Task, Traffic, Usage
 from fcdist.config.types import GenerateConfig
 from fcdist.schema.conversation import Conversation
@@ -45,7 +46,7 @@ class OpenAITeacher:
         self._planner = planner
         self._llm = config.llm
         self._per_request = config.conversations_per_tool_set
-        self._mode: Mode = Paraphrase() if config.llm_mode == "paraphrase" else Free(planner, config.thoughts)
+        self._mode: Mode = Paraphrase() if config.llm_mode == "paraphrase" else Free(planner.execute, config.thoughts)
         ledger = Ledger(cache_dir / "costs.sqlite3", config.budget)
         self._client = _client(teacher_settings(config, backoff_s), cache_dir, ledger, config.batch_api)
         self._judge: Judge | None = None
@@ -77,8 +78,12 @@ class OpenAITeacher:
         yield from (drafts[i] for i in range(len(tasks)))
 
     def review(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
-        """What the judge makes of drafts that passed the gates; without one, the drafts."""
-        return self._judge.review(drafts) if self._judge else drafts
+        """Refuse what cannot be executed again with the same results, and what the judge drops."""
+        executed = [replace(draft, reason=replays(draft.conversation, self._planner.execute)) for draft in drafts]
+        if self._judge is None:
+            return executed
+        verdicts = iter(self._judge.review([draft for draft in executed if draft.reason is None]))
+        return [draft if draft.reason else next(verdicts) for draft in executed]
 
     def fetch(self) -> None:
         """With the Batch API, get the answers that are pending."""

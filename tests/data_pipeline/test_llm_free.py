@@ -21,6 +21,7 @@ PLAN = replace(
     FakePlanner(0).conversation(0),
     metadata={"tool_set": "s", "calls": [{"spans": {}}], "contrast": {"pair": "p"}, "missing": [{"noun": "city"}]},
 )
+EXECUTE = FakePlanner(0).execute
 FACT = describe_wanted(0, PLAN)["facts"][0]
 
 
@@ -114,17 +115,17 @@ def test_whole_run_meets_quotas_and_counts_costs(tmp_path):
 
 
 def test_good_dialogue_with_metadata_that_still_holds():
-    said = build_dialogue(PLAN, good_turns())
+    said = build_dialogue(PLAN, good_turns(), EXECUTE)
     check_conversation(said)
     assert said.metadata == {"tool_set": "s", "missing": [{"noun": "city"}]}
     assert [m.role for m in said.messages] == ["user", "assistant", "tool", "assistant"]
     assert said.messages[1].thought.startswith(FACT["name"]) and said.messages[2].tool_call_id == "call_1"
-    assert build_dialogue(PLAN, good_turns(), thoughts=False).messages[1].thought is None
+    assert build_dialogue(PLAN, good_turns(), EXECUTE, thoughts=False).messages[1].thought is None
 
 
 def test_system_message_is_kept_and_not_the_models():
     plan = replace(PLAN, messages=(Message("system", "Today is Monday, 2024-05-06."), *PLAN.messages))
-    said = build_dialogue(plan, good_turns())
+    said = build_dialogue(plan, good_turns(), EXECUTE)
     assert said.messages[0] == plan.messages[0] and describe_wanted(0, plan)["system"] == plan.messages[0].content
 
 
@@ -144,7 +145,9 @@ CALL = {"name": FACT["name"], "arguments": json.dumps(FACT["arguments"])}
         (edited(2, text="about ten"), "llm_other_result"),
         (edited(1, calls=[]), "llm_empty_turn"),
         (edited(1, calls=[CALL | {"arguments": "{"}]), "llm_arguments_not_json"),
-        (edited(1, calls=[CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]), "llm_unknown_call"),
+        (edited(1, calls=[CALL | {"arguments": '{"city": "Paris", "nights": 2}'}]), "llm_other_result"),
+        (edited(1, calls=[CALL | {"arguments": '{"city": "Paris"}'}]), "llm_unknown_call"),
+        (edited(1, calls=[CALL | {"arguments": "[1]"}]), "llm_unknown_call"),
         (edited(1, calls=[CALL | {"name": "find_hostel_0"}]), "llm_other_outline"),
         (edited(1, calls=[CALL, CALL]), "llm_other_outline"),
         (edited(0, text=" "), "llm_empty_turn"),
@@ -162,20 +165,20 @@ CALL = {"name": FACT["name"], "arguments": json.dumps(FACT["arguments"])}
 )
 def test_what_the_simulator_or_the_plan_contradicts_is_refused(turns, reason):
     with pytest.raises(BadDialogueError, match=f"^{reason}$"):
-        build_dialogue(PLAN, turns)
+        build_dialogue(PLAN, turns, EXECUTE)
 
 
 def test_result_that_the_model_left_out_is_the_simulators():
     turns = good_turns()
     del turns[2]
-    assert build_dialogue(PLAN, turns) == build_dialogue(PLAN, good_turns())
-    assert build_dialogue(PLAN, edited(2, text=None)).messages[2].content == PLAN.messages[2].content
+    assert build_dialogue(PLAN, turns, EXECUTE) == build_dialogue(PLAN, good_turns(), EXECUTE)
+    assert build_dialogue(PLAN, edited(2, text=None), EXECUTE).messages[2].content == PLAN.messages[2].content
 
 
 def test_notation_of_numbers_and_order_of_keys_are_the_planners():
     nights = FACT["arguments"]["nights"]
     other = f'{{"nights": {nights}.0, "city": "{FACT["arguments"]["city"]}"}}'
-    said = build_dialogue(PLAN, edited(1, calls=[CALL | {"arguments": other}]))
+    said = build_dialogue(PLAN, edited(1, calls=[CALL | {"arguments": other}]), EXECUTE)
     assert said.messages[1].tool_calls[0].arguments == PLAN.messages[1].tool_calls[0].arguments
 
 
