@@ -63,12 +63,14 @@ def _upcoming_en(weeks: int, *texts: str) -> Draw:
     return draw
 
 
-def _weekend_en(today: date, rng: random.Random) -> Expression | None:
-    if today.weekday() >= SATURDAY:
-        return None
-    weekday = rng.choice((SATURDAY, SUNDAY))
-    text = rng.choice(("{} this weekend", "this weekend on {}", "the {} of this weekend"))
-    return text.format(WEEKDAYS_EN[weekday]), weekday_of_week(today, weekday, 0)
+def _weekend_en(*texts: str) -> Draw:
+    def draw(today: date, rng: random.Random) -> Expression | None:
+        if today.weekday() >= SATURDAY:
+            return None
+        weekday = rng.choice((SATURDAY, SUNDAY))
+        return rng.choice(texts).format(WEEKDAYS_EN[weekday]), weekday_of_week(today, weekday, 0)
+
+    return draw
 
 
 def _start_of_next_week_en(today: date, rng: random.Random) -> Expression | None:
@@ -154,7 +156,8 @@ ENGLISH = (
     Family("two_weeks_from", 1, _upcoming_en(2, "two weeks from {}")),
     Family("three_weeks_from", 0.4, _upcoming_en(3, "three weeks from {}")),
     Family("week_behind", 0.7, _upcoming_en(1, "{} week", "a week on {}")),
-    Family("weekend", 2, _weekend_en),
+    Family("weekend", 1.4, _weekend_en("{} this weekend", "the {} of this weekend")),
+    Family("weekend_on", 0.7, _weekend_en("this weekend on {}"), counted=True),
     Family("start_of_next_week", 0.8, _start_of_next_week_en),
     Family("end_of_working_week", 0.6, _end_of_working_week_en),
 )
