@@ -146,7 +146,8 @@ def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
 def _clear_up(draft: Draft) -> bool:
     """The user names a day that can be two; the assistant asks which one. False where no day can be unclear."""
     today = draft.tool_set.today
-    dated = [(i, p) for i in draft.tool_set.instances for p in i.params if p.kind == "date" and p.required]
+    dates = [(i, p) for i in draft.tool_set.instances for p in i.params if p.kind == "date" and p.required]
+    dated = [(i, p) for i, p in dates if not p.spec.get("past")]
     if today is None or not dated:
         return False
     instance, param = draft.rng.choice(dated)
