@@ -65,7 +65,10 @@ def follows_at_once(link: Link, consumer: BaseTool) -> bool:
 
 
 def draw_linked(
-    tools: Sequence[BaseTool], rng: random.Random, draw: Callable[..., BaseTool | None]
+    tools: Sequence[BaseTool],
+    rng: random.Random,
+    draw: Callable[..., BaseTool | None],
+    acts: Sequence[str] = (),
 ) -> tuple[BaseTool, BaseTool] | None:
     """A producer and a consumer of its result; None where no two of `tools` are linked.
 
@@ -73,12 +76,15 @@ def draw_linked(
         tools: to choose from.
         rng: source of the choice.
         draw: (tools, rng, fits) → a fitting tool.
+        acts: if any, the consumer does one of these to what the producer makes.
     """
     offered = {thing for tool in tools for thing, *_ in _offers(tool)}
-    if rng.random() < 0.5 and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
+    if (acts or rng.random() < 0.5) and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
         offered = identifiers
     for _ in range(_TRIES):
-        consumer = draw(tools, rng, lambda t: any(thing in offered for _, thing in _needs(t)))
+        consumer = draw(
+            tools, rng, lambda t: (not acts or t.act in acts) and any(thing in offered for _, thing in _needs(t))
+        )
         if consumer is None:
             return None
         producer = draw(tools, rng, partial(_feeds, consumer))

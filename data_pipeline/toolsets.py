@@ -226,6 +226,9 @@ def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.
     if "chain" in categories:
         for tool in draw_linked(tools, rng, draw_tool) or ():
             add(tool)
+    if "correction" in categories and rng.random() < 0.5:
+        for tool in draw_linked(tools, rng, draw_tool, ("cancel", "update")) or ():
+            add(tool)
     if set(categories) & _NEED_CHANGES and not any(map(allows_changes, chosen)):
         add(draw_tool(tools, rng, allows_changes))
     if tools[-1].backing is not None and set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):

@@ -77,8 +77,9 @@ def linked_pairs(draft: Draft) -> list[Pair]:
 
 def _is_plain(instance: ToolInstance, link: Link) -> bool:
     """Whether the face hands the parameter through as it is: then the result itself is the argument."""
-    value = Value(12.5 if link.kind == "number" else "x", "x", {"": "x"})
-    return instance.arguments({link.key: value}).get(instance.names[link.key]) == value.arg
+    value = taken(12.5 if link.kind == "number" else "x")
+    fact = instance.facts({link.key: value}).get(instance.names[link.key])
+    return fact is not None and fact.arg == value.arg
 
 
 def taken(value: Any) -> Value:
@@ -113,7 +114,7 @@ def _within(draft: Draft, pair: Pair) -> None:
 def _seen(draft: Draft, pair: Pair, result: Mapping[str, Any], best: int | None, value: Any) -> str:
     """What the first result says that matters: the value, and why this one."""
     if best is None:
-        return f"{pair.link.column or pair.link.field} = {value}"
+        return f"{pair.first.shown(pair.link.column or pair.link.field)} = {value}"
     rating = result[pair.link.field][best][str(_ratings(pair))]
     return f"{value}评分最高（{rating}）" if draft.chinese else f"{value} is rated best ({rating})"
 
@@ -175,7 +176,7 @@ def _across(draft: Draft, pair: Pair) -> None:
     text, value = _second_request(draft, pair, again, choices, place)
     draft.say(text)
     draft.facts["kind"] = "across"
-    seen = "" if value.leaves[""] == value.text else f"{pair.link.column or pair.link.field} = {value.arg}"
+    seen = "" if value.leaves[""] == value.text else f"{pair.first.shown(pair.link.column or pair.link.field)} = {value.arg}"
     draft.run([(pair.second, {**again, pair.link.key: value})], seen)
 
 
@@ -211,6 +212,7 @@ def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[A
 def write_two_requests(draft: Draft) -> None:
     """Two requests one after the other; the second may name "the same city" as the first."""
     rng, chinese = draft.rng, draft.chinese
+    draft.facts["kind"] = "two_requests"
     first = draft.pick()
     values = draft.values(first)
     one_request(draft, first, values)

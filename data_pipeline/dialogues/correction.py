@@ -101,7 +101,7 @@ def _asked(draft: Draft) -> bool:
 
 def _after(draft: Draft) -> bool:
     """The value is put right after the call: done again where that is harmless, else moved or cancelled first."""
-    moved = [i for i in draft.tool_set.instances if _canceller(draft, i) is not None]
+    moved = [i for i in draft.tool_set.instances if _canceller(draft, i) or _takers(draft, i, "update")]
     if moved and draft.rng.random() < 0.7:
         return _rebook(draft, moved)
     change = _change(draft, [i for i in draft.tool_set.instances if i.base.act in _READING])
@@ -140,20 +140,20 @@ def _mover(draft: Draft, change: Change) -> ToolInstance | None:
 def _rebook(draft: Draft, moved: Sequence[ToolInstance]) -> bool:
     """What was made is moved, or else cancelled and made anew with the right value."""
     change = _change(draft, moved)
-    if change is None:
+    mover = _mover(draft, change) if change else None
+    canceller = _canceller(draft, change.instance) if change else None
+    if change is None or (mover is None and canceller is None):
         return False
     made = issued_identifier(change.instance.base, one_request(draft, change.instance, change.before))
     draft.say(_correcting(draft, "slip_booked", change))
     withdraw(draft, change.instance, change.before, change.after)
     identifier = Value(made, str(made), {"": {"text": "", "result": made}})
-    mover = _mover(draft, change)
     if mover is not None:
         draft.facts["kind"] = "moved"
         draft.run([(mover, {_reference(mover): identifier, change.param.key: change.new})], f"{_noted(change)}{made}")
         return True
-    draft.facts["kind"] = "rebooked"
-    canceller = _canceller(draft, change.instance)
     assert canceller is not None
+    draft.facts["kind"] = "rebooked"
     draft.call([(canceller, {_reference(canceller): identifier})], f"{_noted(change)}{made}")
     cancelled = f"{made}已取消" if draft.chinese else f"{made} is cancelled"
     results = draft.call([(change.instance, change.after)], cancelled)

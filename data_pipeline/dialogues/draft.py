@@ -123,8 +123,8 @@ class Draft:
         self.made += calls
         why = before_calls([self._plan(*each) for each in planned], seen, self.language, self.rng)
         self.messages.append(Message("assistant", None, why, tuple(calls)))
-        for call, result in zip(calls, results, strict=True):
-            content = json.dumps(result, ensure_ascii=False)
+        for (instance, _), call, result in zip(planned, calls, results, strict=True):
+            content = json.dumps(instance.result(result), ensure_ascii=False)
             self.messages.append(Message("tool", content, tool_call_id=call.id, name=call.name))
         return results
 

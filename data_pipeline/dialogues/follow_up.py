@@ -20,7 +20,6 @@ def write_follow_up(draft: Draft) -> None:
     usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in VARIED]
     usable = [(i, p) for i, p in usable if i.base.act in ("get", "search", "compute")] or usable
     if not usable or rng.random() < 0.2:
-        draft.facts["kind"] = "two_requests"
         return write_two_requests(draft)
     instance, param = rng.choice(usable)
     values = draft.values(instance)

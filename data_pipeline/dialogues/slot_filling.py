@@ -65,7 +65,7 @@ def open_request(draft: Draft, instance: ToolInstance, values: Values, missing: 
 def note_missing(draft: Draft, instance: ToolInstance, missing: Sequence[Param]) -> None:
     """Note for the gates what is missing, and what all parameters of the tool are called."""
     draft.facts["missing"] = named(draft, instance, missing)
-    draft.facts["nouns"] = {instance.names[p.key]: draft.noun(p) for p in instance.params}
+    draft.facts["nouns"] = [draft.noun(p) for p in instance.params]
 
 
 def named(draft: Draft, instance: ToolInstance, params: Sequence[Param]) -> list[dict[str, str]]:

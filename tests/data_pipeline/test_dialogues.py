@@ -1,0 +1,270 @@
+"""Kinds of conversations: each keeps the law that makes it what it is."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+from data_pipeline.catalogue import load_catalogue
+from data_pipeline.dialogues.negative import KINDS
+from data_pipeline.links import links
+from data_pipeline.programmatic import ProgrammaticTeacher
+from data_pipeline.scenarios import apportion
+from data_pipeline.thoughts import layouts
+from fcdist.config.types import GenerateConfig
+from fcdist.errors import ConfigError
+from fcdist.schema.conversation import Conversation, Message, ToolCall
+
+NUMBER = 2400
+FOCUS = {"chain": 0.2, "correction": 0.2, "recovery": 0.2, "slot_filling": 0.15, "negative": 0.15, "single": 0.1}
+EXPECTED = {
+    "chain": {"within", "across"},
+    "correction": {"slip", "asked", "after", "dropped", "rebooked", "moved"},
+    "recovery": {
+        *("sold_out", "conflict", "empty", "not_found", "misspelt", "respelled", "capped", "invalid", "refused"),
+    },
+    "slot_filling": {"full", "partial", "too_much", "withheld", "unclear", "looked_up"} - {"looked_up"},
+    "negative": set(KINDS),
+}
+
+
+@pytest.fixture(scope="module")
+def written() -> list[Conversation]:
+    config = GenerateConfig(num_conversations=NUMBER, shares=FOCUS, contrast=0.2, conversations_per_tool_set=4)
+    teacher = ProgrammaticTeacher(config, seed=11)
+    return [teacher.conversation(i) for i in range(NUMBER)]
+
+
+def of(written: list[Conversation], category: str, *kinds: str) -> list[Conversation]:
+    chosen = [c for c in written if c.category == category and (not kinds or c.metadata["kind"] in kinds)]
+    assert len(chosen) >= 4, f"too few of {category} {kinds} to prove anything"
+    return chosen
+
+
+def calls(conversation: Conversation) -> Iterator[tuple[int, ToolCall, dict]]:
+    """Place of the assistant's turn, call and decoded result."""
+    for place, message in enumerate(conversation.messages):
+        for offset, call in enumerate(message.tool_calls, 1):
+            yield place, call, json.loads(conversation.messages[place + offset].content)
+
+
+def user_places(conversation: Conversation) -> list[int]:
+    return [place for place, message in enumerate(conversation.messages) if message.role == "user"]
+
+
+def before(conversation: Conversation, place: int, *roles: str) -> str:
+    return "\n".join(m.content or "" for m in conversation.messages[:place] if m.role in roles)
+
+
+def spans(conversation: Conversation) -> Iterator[object]:
+    for noted in conversation.metadata["calls"]:
+        yield from noted["spans"].values()
+
+
+def from_results(span: object) -> list[object]:
+    """Values of a result behind an argument, whatever form the argument takes."""
+    if isinstance(span, dict):
+        found = [span["result"]] if "result" in span else []
+        return found + [value for inner in span.values() for value in from_results(inner)]
+    return [value for inner in span for value in from_results(inner)] if isinstance(span, list) else []
+
+
+@pytest.mark.parametrize("category", EXPECTED)
+def test_every_sub_kind_is_written_in_both_languages(written, category):
+    found = defaultdict(set)
+    for conversation in written:
+        if conversation.category == category:
+            found[conversation.language].add(conversation.metadata.get("kind"))
+    for language in ("en", "zh"):
+        assert EXPECTED[category] <= found[language], EXPECTED[category] - found[language]
+
+
+def test_a_chained_call_takes_a_value_of_an_earlier_result(written):
+    for conversation in of(written, "chain", "within", "across"):
+        linked = conversation.metadata["calls"][-1]["spans"].values()
+        (place, *_), seen = list(calls(conversation))[-1], [v for s in linked for v in from_results(s)]
+        told = before(conversation, place, "tool")
+        named = [s for s in linked if isinstance(s, str) and s in told]
+        assert (seen and all(str(value) in told for value in seen)) or named
+
+
+def test_within_one_request_the_user_speaks_once_and_the_calls_follow_each_other(written):
+    for conversation in of(written, "chain", "within"):
+        assert len(user_places(conversation)) == 1
+        (first, *_), (second, *_) = calls(conversation)
+        assert second == first + 2 and len(list(calls(conversation))) == 2
+
+
+def test_what_is_taken_back_is_called_no_more(written):
+    checked = 0
+    for conversation in of(written, "correction") + of(written, "slot_filling", "too_much"):
+        for withdrawn in conversation.metadata.get("withdrawn", ()):
+            turn = user_places(conversation)[withdrawn["turn"]]
+            later = [json.loads(call.arguments) for place, call, _ in calls(conversation) if place > turn]
+            assert later and all(arguments.get(withdrawn["name"]) != withdrawn["value"] for arguments in later)
+            checked += 1
+    assert checked > 100
+
+
+def test_a_dropped_request_is_followed_by_words_only(written):
+    for conversation in of(written, "correction", "dropped"):
+        turn = user_places(conversation)[conversation.metadata["dropped"]]
+        assert all(place < turn for place, *_ in calls(conversation))
+
+
+def test_what_was_booked_is_cancelled_before_it_is_booked_anew(written):
+    for conversation in of(written, "correction", "rebooked"):
+        (_, book, made), (_, cancel, status), (_, anew, again) = calls(conversation)
+        identifier = next(value for key, value in made.items() if key.endswith("_id"))
+        assert identifier in cancel.arguments and "error" not in status
+        assert book.name == anew.name and book.arguments != anew.arguments
+        assert identifier not in again.values()
+    for conversation in of(written, "correction", "moved"):
+        (_, _, made), (_, move, status) = calls(conversation)
+        assert made["event_id"] in move.arguments and status == {"status": status["status"]}
+
+
+def test_recovery_fails_as_noted_and_then_succeeds(written):
+    for conversation in of(written, "recovery"):
+        made = list(calls(conversation))
+        for failure in conversation.metadata["errors"]:
+            result = made[failure["call"]][2]
+            assert result == {"results": []} if failure["error"] == "empty" else result["error"] == failure["error"]
+        failed = {failure["call"] for failure in conversation.metadata["errors"]}
+        last = made[-1]
+        assert len(made) - 1 not in failed and "error" not in last[2] and last[2].get("results") != []
+        assert last[1].name == made[0][1].name
+
+
+def test_after_an_error_the_user_decides_unless_the_error_says_how_to_repair_the_call(written):
+    for conversation in of(written, "recovery"):
+        (first, *_), (second, *_) = calls(conversation)
+        repaired = conversation.metadata["kind"] in ("respelled", "capped")
+        assert len(user_places(conversation)) == (1 if repaired else 2)
+        if not repaired:
+            assert first < user_places(conversation)[1] < second
+
+
+def test_an_alternative_that_is_taken_was_offered(written):
+    for conversation in of(written, "recovery", "sold_out", "conflict"):
+        (_, _, error), (place, _, _) = calls(conversation)
+        assert error["available"]
+        said = before(conversation, place, "assistant")
+        assert all(str(value) in said for value in error["available"])
+
+
+def test_a_value_that_is_withheld_is_not_made_up(written):
+    for conversation in of(written, "slot_filling", "withheld"):
+        assert not list(calls(conversation)) and conversation.metadata["withheld"] == conversation.metadata["missing"]
+
+
+def test_a_partial_answer_is_asked_about_again(written):
+    for conversation in of(written, "slot_filling", "partial"):
+        assert len(user_places(conversation)) == 3
+        (again,) = conversation.metadata["asked_again"]
+        assert again in conversation.metadata["missing"]
+        question = conversation.messages[user_places(conversation)[1] + 1].content
+        assert again["noun"].casefold() in question.casefold()
+
+
+def test_a_day_that_can_be_several_is_asked_about_before_the_call(written):
+    for conversation in of(written, "slot_filling", "unclear"):
+        unclear = conversation.metadata["ambiguous"]
+        first, second = user_places(conversation)
+        assert unclear["text"] in conversation.messages[first].content and len(set(unclear["readings"])) > 1
+        assert all(place > second for place, *_ in calls(conversation))
+
+
+def test_negatives_call_nothing_and_come_in_sensible_proportion(written):
+    negatives = of(written, "negative")
+    assert not any(list(calls(c)) for c in negatives)
+    shares = Counter(c.metadata["negative"] for c in negatives)
+    assert all(shares[kind] >= 0.04 * len(negatives) for kind in KINDS)
+    assert max(shares.values()) < 0.5 * len(negatives)
+
+
+def test_an_answer_from_the_context_stands_in_the_users_words(written):
+    for conversation in of(written, "negative", "in_context"):
+        place = user_places(conversation)[0]
+        said, reply = (conversation.messages[place + i].content for i in (0, 1))
+        numbers = [word for word in reply.replace("，", " ").split() if any(char.isdigit() for char in word)]
+        assert all(word.strip(".。,是您写的") in said for word in numbers if word.isascii())
+
+
+def contrasts(written: list[Conversation]) -> dict[str, dict[str, Conversation]]:
+    pairs: dict[str, dict[str, Conversation]] = defaultdict(dict)
+    for conversation in written:
+        if contrast := conversation.metadata.get("contrast"):
+            pairs[contrast["pair"]][contrast["role"]] = conversation
+    return pairs
+
+
+def test_halves_of_a_contrast_pair_share_words_and_differ_in_what_is_due(written):
+    pairs = contrasts(written)
+    kinds = Counter(pair.partition("-")[0] for pair in pairs)
+    assert min(kinds["tool"], kinds["slot"]) >= 15
+    for halves in pairs.values():
+        have, lack = halves["with"], halves["without"]
+        words = [c.messages[user_places(c)[0]].content for c in (have, lack)]
+        (_, call, _) = next(calls(have))
+        if have.metadata["contrast"]["of"] == "tool":
+            assert words[0] == words[1] and lack.category == "negative"
+            assert have.metadata["tools"][call.name] not in lack.metadata["tools"].values()
+        else:
+            assert words[0].startswith(words[1]) and words[0] != words[1] and have.tools == lack.tools
+            assert [c.arguments for _, c, _ in calls(have)] == [c.arguments for _, c, _ in calls(lack)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_contrast_pairs_leave_the_quotas_exact(share):
+    config = GenerateConfig(num_conversations=240, contrast=share)
+    teacher = ProgrammaticTeacher(config, seed=3)
+    made = [teacher.conversation(i) for i in range(240)]
+    assert Counter(c.category for c in made) == apportion(config.shares, 240)
+    assert bool(contrasts(made)) == bool(share)
+
+
+def test_thoughts_name_the_tool_and_come_in_many_layouts(written):
+    openings: dict[str, Counter[str]] = {"en": Counter(), "zh": Counter()}
+    for conversation in written:
+        for message in conversation.messages:
+            if message.tool_calls:
+                assert all(call.name in message.thought for call in message.tool_calls)
+                openings[conversation.language][layout(message)] += 1
+    for language, table in openings.items():
+        common = [count for _, count in table.most_common(6)]
+        assert len(common) == 6 and common[0] < 0.5 * table.total(), language
+        assert all(len(options) >= 4 for options in layouts()[language].values())
+
+
+def layout(message: Message) -> str:
+    """The thought without the tool and without what it says about values."""
+    first = message.thought.partition(message.tool_calls[0].name)[0]
+    return first[:8]
+
+
+def test_the_old_category_names_its_successors():
+    with pytest.raises(ConfigError, match=r"multi_turn.*`chain`.*`recovery`"):
+        ProgrammaticTeacher(GenerateConfig(shares={"multi_turn": 1.0}), seed=0)
+
+
+def test_numbers_are_linked_between_tools_and_parameters_that_exist():
+    tools = {tool.id: tool for tool in load_catalogue().tools}
+    linked = [
+        (a.id, link.field, b.id, link.key)
+        for a in tools.values()
+        for b in tools.values()
+        for link in links(a, b)
+        if link.kind == "number"
+    ]
+    assert len(linked) >= 12
+    for producer, field, consumer, key in linked:
+        assert field in tools[producer].out and key in {p.key for p in tools[consumer].params}
+
+
+def test_nothing_is_made_and_undone_in_one_breath(written):
+    acts = {tool.id: tool.act for tool in load_catalogue().tools}
+    for conversation in of(written, "chain", "within"):
+        used = [acts[conversation.metadata["tools"][call.name]] for _, call, _ in calls(conversation)]
+        assert used[1] != "cancel"
