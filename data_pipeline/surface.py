@@ -10,7 +10,7 @@ from data_pipeline.slots import Value
 from data_pipeline.transforms.descriptions import field_describer, tool_description
 from data_pipeline.transforms.fields import Pools
 from data_pipeline.transforms.habits import Style, make_style
-from data_pipeline.transforms.naming import tool_name
+from data_pipeline.transforms.naming import result_key, tool_name
 from data_pipeline.transforms.plan import plan_face
 from data_pipeline.transforms.shapes import Shape, Told, Tree, in_order, leaves, plain, tell, to_schema
 from data_pipeline.transforms.structure import Transform
@@ -36,6 +36,8 @@ class ToolInstance:
     """Public parameters, for the order of arguments."""
     changed: Mapping[str, Param] = field(default_factory=dict)
     """Parameters that this face requires, or does not require, other than the base tool."""
+    style: Style | None = None
+    """Habits behind this face; None: of no vendor."""
 
     @property
     def params(self) -> tuple[Param, ...]:
@@ -86,6 +88,16 @@ class ToolInstance:
             restored = transform.inverse(restored)
         return restored
 
+    def shown(self, key: str) -> str:
+        """What a key of the base tool's results is called in public."""
+        return result_key(key, self.style) if self.style is not None else key
+
+    def result(self, result: Any) -> Any:
+        """A result of the base tool as the public sees it: the same values."""
+        if isinstance(result, Mapping):
+            return {self.shown(key): self.result(item) for key, item in result.items()}
+        return [self.result(item) for item in result] if isinstance(result, list) else result
+
     def _told(self, values: Mapping[str, Value]) -> dict[str, Tree]:
         told = tell({key: values[key] for key in self.names if key in values})
         if self.transforms is None:
@@ -128,7 +140,7 @@ def dress(
     defaults = 0.4 if style.habits is None else 0.6
     parameters = to_schema(plan.shape, field_describer(style, rng), lambda _: rng.random() < defaults)
     tool = Tool(name, tool_description(base, plan.shape, style, rng, opaque), parameters)
-    return ToolInstance(base, tool, plan.paths, tuple(plan.transforms), plan.shape, plan.changed)
+    return ToolInstance(base, tool, plan.paths, tuple(plan.transforms), plan.shape, plan.changed, style)
 
 
 def _own_face(base: BaseTool, rng: random.Random, keep: Sequence[str]) -> ToolInstance:

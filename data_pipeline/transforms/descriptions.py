@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from data_pipeline.catalogue import BaseTool
 from data_pipeline.transforms.habits import Style, unit_zh
+from data_pipeline.transforms.naming import result_key
 from data_pipeline.transforms.shapes import Field, Shape
 
 _TOOL_EN = (
@@ -71,13 +72,13 @@ def tool_description(base: BaseTool, shape: Shape, style: Style, rng: random.Ran
     disguised = style.habits is not None
     if style.chinese:
         layouts: Sequence[str] = (*_TOOL_ZH, *_TOOL_MORE_ZH) if disguised else _TOOL_ZH
-        return rng.choice(layouts).format(h=_head_zh(base, rng), needs=_needs_zh(shape), gives=_gives_zh(base))
+        return rng.choice(layouts).format(h=_head_zh(base, rng), needs=_needs_zh(shape), gives=_gives_zh(base, style))
     head = _head(base, rng)
     layouts = _TOOL_EN
     if disguised:
         layouts = _TOOL_EN[:4] if style.habits and style.habits.terse and not opaque else (*_TOOL_EN, *_TOOL_MORE_EN)
     text = rng.choice(layouts).format(
-        H=_capital(head), h=head, needs=_needs(shape), gives=_gives(base), domain=base.domain.replace("_", " ")
+        H=_capital(head), h=head, needs=_needs(shape), gives=_gives(base, style), domain=base.domain.replace("_", " ")
     )
     return " ".join(text.split())
 
@@ -117,13 +118,17 @@ def _needs_zh(shape: Shape) -> str:
     return f"需要{_listed(nouns, '和', '、')}。" if 0 < len(nouns) < 5 else ""
 
 
-def _gives(base: BaseTool) -> str:
-    fields = [key for key in base.out if key not in ("status", "result", "results")]
+def _fields(base: BaseTool, style: Style) -> list[str]:
+    return [result_key(key, style) for key in base.out if key not in ("status", "result", "results")]
+
+
+def _gives(base: BaseTool, style: Style) -> str:
+    fields = _fields(base, style)
     return f"Returns {_listed(fields, ' and ', ', ')}." if 0 < len(fields) < 4 else ""
 
 
-def _gives_zh(base: BaseTool) -> str:
-    fields = [key for key in base.out if key not in ("status", "result", "results")]
+def _gives_zh(base: BaseTool, style: Style) -> str:
+    fields = _fields(base, style)
     return f"返回{_listed(fields, '和', '、')}。" if 0 < len(fields) < 4 else ""
 
 

@@ -64,6 +64,8 @@ class Habits:
     """Fields of objects as parameters of their own."""
     inner: bool
     """Other names inside objects."""
+    camel_results: bool
+    """Results have camelCase keys, too."""
     demand: float
     """Share of optional parameters that become required."""
     relax: float
@@ -92,9 +94,10 @@ def _habits(rng: random.Random, case: str, held_out: bool) -> Habits:
 
     follows = {"camel": "camel", "pascal": rng.choice(("camel", "pascal")), "kebab": rng.choice(("kebab", "snake"))}
     flags = maybe(0.25, "flags")
+    param_case = follows.get(case, rng.choices(("snake", "camel"), (85, 15))[0])
     return Habits(
         held_out=held_out,
-        param_case=follows.get(case, rng.choices(("snake", "camel"), (85, 15))[0]),
+        param_case=param_case,
         order=rng.choices(("verb", "noun", "nominal"), (55, 20, 25))[0],
         vendor=maybe(0.35, "vendors"),
         vendor_place=rng.choice(("prefix", "namespace")),
@@ -115,6 +118,7 @@ def _habits(rng: random.Random, case: str, held_out: bool) -> Habits:
         nest=rng.choices(("", "options", "pairs", "all"), (40, 28, 17, 15))[0],
         flat=rng.random() < 0.35,
         inner=rng.random() < 0.5,
+        camel_results=param_case in ("camel", "pascal") and rng.random() < 0.7,
         demand=rng.choice((0.0, 0.0, 0.3)),
         relax=rng.choice((0.0, 0.5)),
     )

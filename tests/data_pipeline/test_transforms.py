@@ -273,6 +273,20 @@ def test_the_gate_hands_the_words_on_and_wants_the_form_announced():
     assert unannounced({"type": "integer", "description": "Duration, in seconds."}, "duration", span) is None
 
 
+def test_results_keep_their_values_under_other_keys(catalogue):
+    renamed = 0
+    for number, base in enumerate(catalogue.tools):
+        instance = instance_of(base, catalogue, number, False, False)
+        values = values_of(instance, catalogue, number, "en")
+        result = World(number, catalogue.pools, "en").execute(base, instance.restore(instance.arguments(values)))
+        shown = instance.result(result)
+        renamed += shown != result
+        assert [told.value for _, told in leaves(untold(shown))] == [told.value for _, told in leaves(untold(result))]
+        assert ("error" in shown) == ("error" in result)
+        assert shown.keys() == {instance.shown(key) for key in result}
+    assert renamed > 10
+
+
 def test_names_in_every_case():
     assert [cased("book_hotel", case) for case in ("snake", "camel", "pascal", "kebab")] == [
         "book_hotel", "bookHotel", "BookHotel", "book-hotel",
