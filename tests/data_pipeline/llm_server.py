@@ -28,7 +28,7 @@ def rewrite(task):
 def _reword(text):
     if text["by"] == "user":
         return re.sub(r"I need", "Could you look for", text["text"]).replace("Tell me", "Do tell me") + " Thanks!"
-    return "Well: " + text["text"]
+    return ("嗯：" if any("\u4e00" <= c <= "\u9fff" for c in text["text"]) else "Well: ") + text["text"]
 
 
 def invent(task):
