@@ -48,7 +48,8 @@ def test_sizes_run_from_one_to_eight_with_a_tail_to_forty(catalogue, sets):
     small = [build(catalogue, number, Variety(large=0.0)) for number in range(40)]
     large = [build(catalogue, number, Variety(large=1.0)) for number in range(40)]
     assert max(len(s.instances) for s in small) <= 8 and min(len(s.instances) for s in large) >= 10
-    assert all(len({i.base.domain for i in s.instances}) > 3 for s in large)
+    domains = [len({i.base.domain for i in s.instances}) for s in large]
+    assert min(domains) > 1 and sum(domains) > 5 * len(domains)
 
 
 def test_tools_of_a_set_have_valid_schemas_and_names_of_their_own(sets):
