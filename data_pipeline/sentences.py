@@ -15,7 +15,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import yaml
@@ -87,7 +87,7 @@ def requests(language: str) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(line for line in text.splitlines() if line.strip()) for key, text in table.items()}
 
 
-@lru_cache(maxsize=8192)
+@cache  # as many as the catalogue has lines
 def compiled(line: str) -> Template:
     """Parse one line. Raises GenerationError that quotes the line."""
     whole = line.startswith("!")
@@ -177,17 +177,18 @@ class _Writer:
     used: set[str]
 
     def part(self, part: Part) -> str:
-        out, skipped = "", False
+        out, said, skipped = "", False, False  # since the last literal
         for item in part:
             text = self._item(item)
-            if skipped and text.startswith("的"):  # 查北京的天气, but 查天气
+            if skipped and not said and text.startswith("的"):  # 查北京的天气, but 查天气
                 text = text[1:]
             if out and text and _run_together(out[-1], text[0]):
                 out += " "
-            elif _NEEDS_AN.search(out) and _VOWEL.match(text):
-                out = out[:-1] + "n "
+            elif _NEEDS_AN.search(out) and _VOWEL.match(text if out[-1] == " " else text[1:]):
+                out = re.sub(r"(?<=[Aa])(?= ?$)", "n", out)
             out += text
-            skipped = not text
+            literal = isinstance(item, str)
+            said, skipped = not literal and (said or bool(text)), not literal and (skipped or not text)
         return out
 
     def _item(self, item: "str | Slot | Rest | Choice") -> str:
@@ -220,7 +221,7 @@ class _Writer:
         return self.phrase(slot.key) if slot.mark == "~" else value.text
 
 
-_NEEDS_AN = re.compile(r"\b[Aa] $")
+_NEEDS_AN = re.compile(r"\b[Aa] ?$")
 _VOWEL = re.compile(r"[aeiou8](?!ne\b|ni|se)|11|18", re.I)
 
 
@@ -229,17 +230,17 @@ def _run_together(left: str, right: str) -> bool:
 
 
 def written(
-    lines: Sequence[str],
+    templates: Sequence[Template],
     values: Values,
     rng: random.Random,
     phrase: Phrase,
     rest: Callable[[str, Sequence[str]], str],
     whole: bool | None = None,
 ) -> tuple[str, bool] | None:
-    """One of `lines` that says exactly `values`, and whether it is a sentence of its own.
+    """One of `templates` that says exactly `values`, and whether it is a sentence of its own.
 
     Args:
-        lines: templates.
+        templates: what may be said.
         values: what the user gives.
         rng: source of choices.
         phrase: a parameter's own phrase, for `{x~}`.
@@ -247,10 +248,10 @@ def written(
         whole: take only sentences (True) or only imperatives (False).
 
     Returns:
-        None where no line fits.
+        None where none fits.
     """
     given = frozenset(values)
-    fitting = [t for line in lines if (t := compiled(line)).fits(given) and whole in (None, t.whole)]
+    fitting = [t for t in templates if whole in (None, t.whole) and t.fits(given)]
     for _ in range(min(_SAMPLE, len(fitting))):
         template = rng.choice(fitting)
         writer = _Writer(values, rng, phrase, set())

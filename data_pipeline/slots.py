@@ -71,12 +71,17 @@ def _object(spec: Spec, context: Context) -> Value:
 
 def _objects(spec: Spec, context: Context) -> Value:
     count = context.rng.randint(spec.get("min", 1), spec.get("max", 3))
-    items: list[Value] = []
-    first = next(iter(spec["of"]))
+    items: dict[str, Value] = {}
     for _ in range(count * 3):
         value = _object(spec, context)
-        if len(items) < count and value.arg[first] not in [item.arg[first] for item in items]:
-            items.append(value)
+        # Items differ in what they are, not only in how many: no two lines of push-ups.
+        named = [arg for arg in value.arg.values() if isinstance(arg, str)]
+        if len(items) < count:
+            items.setdefault(str(named[0] if named else value.arg), value)
+    return _listed(list(items.values()), context)
+
+
+def _listed(items: list[Value], context: Context) -> Value:
     leaves = {f"{i}.{path}": leaf for i, item in enumerate(items) for path, leaf in item.leaves.items()}
     return Value([i.arg for i in items], join_words([i.text for i in items], context.language, context.rng), leaves)
 

@@ -16,7 +16,7 @@ import yaml
 
 from data_pipeline.catalogue import FOLDER, BaseTool, Param
 from data_pipeline.noise import NOISY, code_switched, noisy
-from data_pipeline.sentences import requests, with_preposition, written
+from data_pipeline.sentences import Template, compiled, requests, with_preposition, written
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
 
@@ -25,9 +25,7 @@ Values = Mapping[str, Value]
 _TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我")}
 """Imperatives that already name the speaker do not go with frames in which the speaker acts."""
 _BY_ME = {
-    "en": re.compile(
-        r"^(?:I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|Let|Time|Help|Do me|Can you help|Would)"
-    ),
+    "en": re.compile(r"^(?:I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|Let|Time|Would)|\bme\b"),
     "zh": re.compile("我|给|咱"),
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
@@ -106,7 +104,7 @@ def _clean(
         text = given_first(instance, values, language, rng)
     else:
         text = _framed(instance, values, language, rng, persona)
-    return text if bare else _surrounded(text, instance.base, language, rng, persona)
+    return text if bare else _surrounded(text, instance.base, spoken_spans(values), language, rng, persona)
 
 
 def _framed(instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona) -> str:
@@ -116,22 +114,26 @@ def _framed(instance: ToolInstance, values: Values, language: str, rng: random.R
         frame = str(rng.choice(register.get("ask") or frames()[language]["ask"]))
         return frame.format(Q=capital(core), q=core)
     options = register["do"]
-    if _TO_ME[language].search(core):
+    if _TO_ME[language].search(core):  # "help me tell me"
         options = [frame for frame in options if not _BY_ME[language].search(frame)] or ["{V}"]
     return str(rng.choice(options).format(V=capital(core), v=core))
 
 
-def _surrounded(text: str, tool: BaseTool, language: str, rng: random.Random, persona: Persona) -> str:
+def _surrounded(
+    text: str, tool: BaseTool, spans: Sequence[str], language: str, rng: random.Random, persona: Persona
+) -> str:
     """With a situation before it and thanks after it, now and then."""
     register = frames()[language]["registers"][persona.register]
     situations = frames()[language]["situations"]
-    several = any(mark in text[:-1] for mark in (". ", "! ", "。", "？", "？ "))
+    first, *more = re.split(r"[,，。？！]|[.?!] ", text[:-1])
+    # A first clause without any value is a situation already: 要出差，后天找人照看柯基.
+    several = bool(more) and not any(words in first for words in spans)
     gap = " " if language == "en" else ""
     if not several and rng.random() < _SITUATION * register.get("talk", 1):
         options = situations.get(tool.domain) if tool.backing is None else None
         text = f"{rng.choice(options or situations['any'])}{gap}{capital(text) if language == 'en' else text}"
     elif rng.random() < _OPENER * register.get("talk", 1) and register.get("open") and not _GREETING.match(text):
-        text = _opened(str(rng.choice(register["open"])), text, language)
+        text = _opened(str(rng.choice(register["open"])), text, spans, language)
     if rng.random() < _THANKS * register.get("talk", 1) and not re.search("thank|谢|please|拜托|麻烦|劳", text, re.I):
         text = closed(text, language) + gap + str(rng.choice(register.get("close") or frames()[language]["close"]))
     return text
@@ -142,18 +144,11 @@ _GREETING = re.compile(
 )
 
 
-def _opened(opener: str, text: str, language: str) -> str:
+def _opened(opener: str, text: str, spans: Sequence[str], language: str) -> str:
     if language == "zh" or opener[-1] in ".!":
         return f"{opener}{' ' if language == 'en' else ''}{text}"
-    return f"{opener} {text[0].lower() + text[1:] if _LOWERED.match(text) else text}"
-
-
-_LOWERED = re.compile(
-    r"(?:can|could|would|please|what|what's|how|is|are|do|does|where|which|who|when|find|get|show|book|give|tell|let|need|"
-    r"we|my|help|check|look|the|a|an|any|there|set|make|send|add|turn|put|play)\b",
-    re.I,
-)
-"""Words at the beginning of a sentence that lose their capital behind an opener."""
+    keep = text.startswith(tuple(map(capital, spans))) or re.match(r"I\b|[A-Z]{2}", text)
+    return f"{opener} {text if keep else text[0].lower() + text[1:]}"
 
 
 def _sentence(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> str | None:
@@ -164,8 +159,8 @@ def _sentence(instance: ToolInstance, values: Values, language: str, rng: random
 def _written(
     instance: ToolInstance, values: Values, language: str, rng: random.Random, whole: bool
 ) -> tuple[str, bool] | None:
-    lines = _lines(instance.base, language)
-    if not lines:
+    templates = _templates(instance.base, language)
+    if not templates:
         return None
 
     def own_phrase(key: str) -> str:
@@ -175,10 +170,10 @@ def _written(
         build = _chinese if language == "zh" else _english
         return build(before, [instance.base.param(key) for key in left], values, rng)
 
-    return written(lines, values, rng, own_phrase, rest, whole)
+    return written(templates, values, rng, own_phrase, rest, whole)
 
 
-def _lines(tool: BaseTool, language: str) -> tuple[str, ...]:
+def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
     if tool.backing is not None:
         return ()
@@ -190,18 +185,19 @@ def _lines(tool: BaseTool, language: str) -> tuple[str, ...]:
             kind = "lookup_text"  # asked for by "what" instead of "how much"
     elif kind and tool.params[0].kind in ("ints", "nums"):
         kind = "formula_list"
-    return _lines_of(tool.id, kind, noun, tool.params[0].key if tool.params else "", language)
+        noun = noun.split(" of a ")[0]
+    return _templates_of(tool.id, kind, noun, tool.params[0].key if tool.params else "", language)
 
 
 @lru_cache(maxsize=2048)
-def _lines_of(tool_id: str, kind: str, noun: str, main: str, language: str) -> tuple[str, ...]:
+def _templates_of(tool_id: str, kind: str, noun: str, main: str, language: str) -> tuple[Template, ...]:
     table = requests(language)
     slot = f"{{{main}}}"
     if language == "zh" and main in _TITLED:
         slot = f"《{slot}》"
     lines = table.get(kind) or table.get(kind.removesuffix("_text"), ())
-    common = tuple(line.replace("NOUN", noun).replace("{main}", slot) for line in lines)
-    own = table.get(tool_id, ())
+    common = tuple(compiled(line.replace("NOUN", noun).replace("{main}", slot)) for line in lines)
+    own = tuple(map(compiled, table.get(tool_id, ())))
     return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
 
 

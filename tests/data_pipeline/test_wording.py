@@ -70,7 +70,9 @@ def test_every_written_tool_has_sentences(language):
 
 def said(line, **texts):
     values = {key: Value(text, text, {"": text}) for key, text in texts.items()}
-    found = written([line], values, random.Random(0), lambda key: key, lambda before, left: f"{before} + {left[0]}")
+    found = written(
+        [compiled(line)], values, random.Random(0), lambda key: key, lambda before, left: f"{before} + {left[0]}"
+    )
     return found and found[0]
 
 
@@ -84,7 +86,7 @@ def test_the_template_language():
     assert said("{d}{t}", d="2025-03-01", t="15:00") == "2025-03-01 15:00"
     assert said("查[{c}]的天气") == "查天气" and said("查[{c}]的天气", c="北京") == "查北京的天气"
     assert said("a {x} plan", x="easy") == "an easy plan"
-    count = written(["for {n#night}"], {"n": Value(1, "one")}, random.Random(0), str, lambda b, left: b)
+    count = written([compiled("for {n#night}")], {"n": Value(1, "one")}, random.Random(0), str, lambda b, left: b)
     assert count == ("for one night", False) and plural("person") == "people"
     for broken, why in (
         ("[ in {city}", "']' is missing"),
