@@ -112,7 +112,7 @@ def _agrees(value: Any, values: Sequence[Any], sources: Sequence[Sequence[Any]],
     kind = form["kind"]
     try:
         if kind == "unit":
-            return _in_unit(values[0], form["from"], form["to"]) == Decimal(str(value))
+            return bool(_in_unit(values[0], form["from"], form["to"]) == Decimal(str(value)))
         if kind == "date":
             return _read_date(value, form["layout"]) == date.fromisoformat(values[0])
         if kind == "time":
@@ -125,7 +125,7 @@ def _agrees(value: Any, values: Sequence[Any], sources: Sequence[Sequence[Any]],
             return [item.strip() for item in value.split(form["separator"])] == [str(v).strip() for v in values]
         if kind == "flag":
             return bool(value == form["yes" if values[0] else "no"])
-        return kind == "enum"
+        return bool(kind == "enum")
     except (ValueError, KeyError, IndexError, AttributeError, TypeError, ArithmeticError):
         return False
 
