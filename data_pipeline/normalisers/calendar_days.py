@@ -117,13 +117,17 @@ def easter_sunday(year: int) -> date:
 
 
 @lru_cache(maxsize=2048)
-def lunar(year: int, month: int, day: int) -> date | None:
-    """Solar day of a day of the lunar calendar, of its regular month."""
-    try:
-        found: date = LunarDate(year, month, day).to_solar_date()
-    except ValueError:  # a short month has no 30th
-        return None
+def _solar(year: int, month: int, day: int) -> date:
+    found: date = LunarDate(year, month, day).to_solar_date()
     return found
+
+
+def lunar(year: int, month: int, day: int) -> date | None:
+    """Solar day of a day of the lunar calendar, of its regular month; None where a short month has no 30th."""
+    try:
+        return _solar(year, month, day)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=512)
@@ -139,20 +143,15 @@ def _on(month: int, day: int) -> Year:
 
 def _nth(month: int, weekday: int, place: int, more: int = 0) -> Year:
     def of_year(year: int) -> date:
-        found = nth_of_month(date(year, month, 1), weekday, place)
-        assert found is not None  # no festival is the fifth of its weekday
-        return found + timedelta(more)
+        first = date(year, month, 1)
+        found = before(month_first(first, 1), weekday) if place < 0 else after(first - timedelta(1), weekday)
+        return found + timedelta(max(place - 1, 0) * 7 + more)
 
     return of_year
 
 
 def _lunar(month: int, day: int, more: int = 0) -> Year:
-    def of_year(year: int) -> date:
-        found = lunar(year, month, day)
-        assert found is not None  # no festival is on the 30th
-        return found + timedelta(more)
-
-    return of_year
+    return lambda year: _solar(year, month, day) + timedelta(more)
 
 
 FESTIVALS_EN: dict[str, Year] = {

@@ -86,7 +86,7 @@ class Reader:
         said_on = UNKNOWN if today is None else today
         for match, meaning in (self._absolute if today is None else self._bases).matches(text, position):
             if match.end() > end:
-                end, days = match.end(), _all(meaning(match, said_on))
+                end, days = match.end(), _meant(meaning, match, said_on)
         for match, meaning in self._prefixes.matches(text, position):
             inner = self._longest(text, match.end(), today)
             if inner is not None and inner[0] > end:
@@ -105,11 +105,15 @@ def _any_of(rules: Sequence[Base | Shift]) -> re.Pattern[str]:
     return re.compile("|".join([re.sub(r"\(\?P<\w+>", "(?:", rule.pattern) for rule in rules] or [never]))
 
 
-def _all(found: Found) -> Days:
+def _meant(meaning: Meaning, match: re.Match[str], day: date) -> Days:
+    try:
+        found = meaning(match, day)
+    except (ValueError, OverflowError):  # beyond the calendar: year 0, month 13, a lunar year after 2100
+        return ()
     if found is None:
         return ()
     return found if isinstance(found, tuple) else (found,)
 
 
 def _shifted(shift: Meaning, match: re.Match[str], days: Days) -> Days:
-    return tuple(moved for day in days for moved in _all(shift(match, day)))
+    return tuple(moved for day in days for moved in _meant(shift, match, day))

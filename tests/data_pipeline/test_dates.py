@@ -108,6 +108,76 @@ def test_written_days_need_no_today(day, seed, language):
     assert dates(day_line(day, language, rng), day) == {day.isoformat()}
 
 
+FRAGMENTS = (
+    *(
+        "the ",
+        "last ",
+        "next ",
+        "in ",
+        "a ",
+        "week",
+        "weeks ",
+        "days ",
+        "month ",
+        "year",
+        "before ",
+        "after ",
+        "of ",
+        " from ",
+    ),
+    *(
+        "friday",
+        "march ",
+        "feb ",
+        "31st ",
+        "29",
+        "30/",
+        "0000-",
+        "13",
+        "00",
+        "/",
+        "-",
+        "2027",
+        "9999 ",
+        "christmas ",
+        "q3 ",
+    ),
+    *(
+        "下",
+        "上",
+        "个",
+        "月",
+        "周",
+        "五",
+        "末",
+        "底",
+        "前",
+        "后",
+        "三",
+        "十",
+        "二",
+        "半",
+        "年",
+        "号",
+        "日",
+        "天",
+        "农历",
+        "腊月",
+        "三十",
+        "国庆",
+    ),
+    *("第一个", "最后", "工作日", "明", "初", "9999年", "0000年", "春节", "季度", "的", "再过", "999"),
+)
+
+
+@given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=9), today=TODAYS)
+@settings(max_examples=400, deadline=None)
+def test_no_words_break_the_reader(parts, today):
+    found = dates("".join(parts), today)
+    assert found == {date.fromisoformat(day).isoformat() for day in found}
+    assert dates("".join(parts), None) is not None
+
+
 def test_business_days_are_counted_only_where_no_holiday_matters():
     assert days_off_between(date(2026, 12, 24), date(2026, 12, 28), "en")
     assert days_off_between(date(2026, 9, 28), date(2026, 10, 9), "zh")
