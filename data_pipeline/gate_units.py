@@ -15,7 +15,7 @@ any other argument; the argument must then be what `form` makes of these values:
     part    part                 given, family | year, month, day | hour, minute | currency
     list    separator            several values in one text
     flag    yes, no              a truth value
-    enum                         another member for the same thing
+    enum    (code)               another spelling of the same member, or a code that the description explains
 
 A tool has to say in its schema which form it wants, or nobody could know: `unannounced` checks that as well.
 """
@@ -101,6 +101,9 @@ def unannounced(schema: Mapping[str, Any], path: str, span: Any) -> str | None:
         said = bool(re.search(r"separated|joined|split|隔", text, re.I))
     elif kind == "flag":
         said = set(schema.get("enum", ())) == {form["yes"], form["no"]}
+    elif kind == "enum" and "code" in form:
+        code, member = re.escape(str(form["code"])), re.escape(str(span["of"][0][0]))
+        said = bool(re.search(rf"(?<!\w){code} ?= ?(?:\w+\()?{member}(?![\w-])", text))
     elif kind == "enum":
         said = bool(schema.get("enum"))
     else:
@@ -125,9 +128,16 @@ def _agrees(value: Any, values: Sequence[Any], sources: Sequence[Sequence[Any]],
             return [item.strip() for item in value.split(form["separator"])] == [str(v).strip() for v in values]
         if kind == "flag":
             return bool(value == form["yes" if values[0] else "no"])
-        return bool(kind == "enum")
+        return bool(kind == "enum" and _same_member(value, values[0], form))
     except (ValueError, KeyError, IndexError, AttributeError, TypeError, ArithmeticError):
         return False
+
+
+def _same_member(value: Any, member: Any, form: Mapping[str, Any]) -> bool:
+    if "code" in form:
+        return bool(value == form["code"])
+    plain = [re.sub(r"\W|_", "", str(text)).casefold() for text in (value, member)]
+    return bool(value != member and plain[0].endswith(plain[1]))
 
 
 def _in_unit(value: float, unit: str, to: str) -> Decimal:

@@ -58,8 +58,8 @@ def inner_field(key: str, fragment: Mapping[str, Any]) -> Field:
 
 
 def meanings(param: Param) -> dict[Any, tuple[str, str]]:
-    """Value of an enum parameter → what users call it in English and Chinese."""
-    return {value: (english[0], chinese[0]) for value, english, chinese in enum_values(param.spec)}
+    """Value of an enum parameter → what a description in English or Chinese says it is."""
+    return {value: (value, f"{chinese[0]}({value})") for value, _, chinese in enum_values(param.spec)}
 
 
 def _listed(fragment: Mapping[str, Any]) -> dict[str, Any]:

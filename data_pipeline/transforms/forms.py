@@ -49,7 +49,7 @@ class ValueForm(Protocol):
     def read(self, value: Any) -> Any:
         """Inverse of `write`."""
 
-    def note(self) -> Form:
+    def note(self, written: Any) -> Form:
         """What a gate must know to write the value itself."""
 
 
@@ -76,7 +76,7 @@ class Scaled:
     def read(self, value: Any) -> Any:  # noqa: D102
         return _number(Decimal(str(value)) / Decimal(FACTORS[self.unit, self.to]))
 
-    def note(self) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:  # noqa: D102
         return {"kind": "unit", "from": self.unit, "to": self.to}
 
 
@@ -106,7 +106,7 @@ class DateLayout:
         number = _MONTHS.index(value[month : month + 3]) + 1 if named else int(value[month : month + 2])
         return f"{value[year : year + 4]}-{number:02d}-{value[day : day + 2]}"
 
-    def note(self) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:  # noqa: D102
         return {"kind": "date", "layout": self.layout}
 
 
@@ -132,7 +132,7 @@ class ClockLayout:
             return f"{int(hour) % 12 + 12 * (half == 'PM'):02d}:{minute}"
         return f"{value[:2]}:{value[-2:] if self.layout == 'HHMM' else value[3:5]}"
 
-    def note(self) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:  # noqa: D102
         return {"kind": "time", "layout": self.layout}
 
 
@@ -153,7 +153,7 @@ class Listed:
         items = value.split(self.separator) if value else []
         return [_number(Decimal(item)) for item in items] if self.numeric else items
 
-    def note(self) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:  # noqa: D102
         return {"kind": "list", "separator": self.separator}
 
 
@@ -185,8 +185,8 @@ class Coded:
     def read(self, value: Any) -> Any:  # noqa: D102
         return next(base for base, code in self.codes if code == value)
 
-    def note(self) -> Form:  # noqa: D102
-        return {"kind": "enum"}
+    def note(self, written: Any) -> Form:  # noqa: D102
+        return {"kind": "enum", **({"code": written} if self.explained else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Flag:
     def read(self, value: Any) -> Any:  # noqa: D102
         return value == self.yes
 
-    def note(self) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:  # noqa: D102
         return {"kind": "flag", "yes": self.yes, "no": self.no}
 
 
@@ -228,7 +228,8 @@ class Rewrite:
             return arguments
         tree = arguments[self.name]
         sources = [tree] if isinstance(tree, Told) else list(tree)
-        return {**arguments, self.name: rewritten(self.form.write(plain(tree)), sources, self.form.note())}
+        written = self.form.write(plain(tree))
+        return {**arguments, self.name: rewritten(written, sources, self.form.note(written))}
 
     def inverse(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments before it."""

@@ -257,6 +257,8 @@ def schema_at(schema, path: str):
         ("CNY", {"of": [[200, "$200"]], "form": {"kind": "part", "part": "currency"}}),
         ("a,c", {"of": [["a", "a"], ["b", "b"]], "form": {"kind": "list", "separator": ","}}),
         ("no", {"of": [[True, {"text": "", "means": "true"}]], "form": {"kind": "flag", "yes": "yes", "no": "no"}}),
+        ("SLOW", {"of": [["fast", "quickly"]], "form": {"kind": "enum"}}),
+        (1, {"of": [["fast", "quickly"]], "form": {"kind": "enum", "code": 2}}),
         (1, {"of": [[1, "1"]], "form": {"kind": "magic"}}),
     ],
 )
@@ -271,6 +273,15 @@ def test_the_gate_hands_the_words_on_and_wants_the_form_announced():
     )
     assert unannounced({"type": "integer", "description": "Duration."}, "duration", span) == "form_not_in_schema"
     assert unannounced({"type": "integer", "description": "Duration, in seconds."}, "duration", span) is None
+
+
+def test_a_code_must_be_explained_by_the_description():
+    span = {"of": [["fast", "quickly"]], "form": {"kind": "enum", "code": 2}}
+    for text in ("Mode (1 = slow, 2 = fast).", "方式，1=慢(slow)，2=快(fast)"):
+        assert unannounced({"type": "integer", "enum": [1, 2], "description": text}, "mode", span) is None
+    for text in ("Mode (1 = fast, 2 = slow).", "Mode.", "Mode: 12 = fast"):
+        reason = unannounced({"type": "integer", "enum": [1, 2], "description": text}, "mode", span)
+        assert reason == "form_not_in_schema"
 
 
 def test_results_keep_their_values_under_other_keys(catalogue):
