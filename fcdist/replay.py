@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from transformers import PreTrainedTokenizerBase
 
 from fcdist.config.entry import entry
 from fcdist.config.mapping import to_mapping
@@ -22,6 +23,7 @@ from fcdist.data.chat_filters import distinct_ngrams, opening
 from fcdist.errors import GenerationError
 from fcdist.evaluation.batching import ProgressBar
 from fcdist.evaluation.self_chat import ChatShape, ModelWriter, Outcome, SelfChat
+from fcdist.evaluation.server_writer import ServerWriter
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, ShardWriter, write_manifest
@@ -30,6 +32,8 @@ VERSION = 2
 """Raise when the same settings give other conversations, so that old folders are not taken for new ones."""
 MIN_ROUND = 64
 """Fewest user turns of a round, where the batch allows."""
+WHERE = ("base_url", "api_key_env", "llm", "max_concurrency")
+"""Settings of `replay` that say where the model runs, not what it is asked."""
 PATIENCE = 3
 """Rounds without one kept conversation after which the model is taken to be unable."""
 
@@ -134,7 +138,7 @@ def replay_settings(config: Config) -> dict[str, Any]:
     return {
         "version": VERSION,
         "model": to_mapping(config.model),
-        "replay": to_mapping(config.replay),
+        "replay": {key: value for key, value in to_mapping(config.replay).items() if key not in WHERE},
         "seed": config.seed,
         "precision": config.train.precision,
     }
@@ -176,15 +180,23 @@ def body(config: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         return 0
     tokenizer = load_tokenizer(config.model)
     shape = ChatShape(tokenizer)
-    dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
-    model = load_model(config.model, dtype, attention="sdpa")
-    if torch.cuda.is_available():
-        model.to("cuda")  # type: ignore[arg-type]
-    writer = ModelWriter(model, tokenizer, shape.stop_token_ids, config.replay, "  sampling")
+    writer = build_writer(config, tokenizer, shape)
     found = collect(SelfChat(writer, shape, config.replay, config.seed), config.replay, started)
     facts = publish(folder, found, settings, config.generate.shard_size, writer.num_tokens)
     _report(console, folder, facts, config.replay)
     return 0
+
+
+def build_writer(config: Config, tokenizer: PreTrainedTokenizerBase, shape: ChatShape) -> ModelWriter | ServerWriter:
+    """The model in this process, or at `replay.base_url`."""
+    stops = shape.stop_token_ids
+    if config.replay.base_url:
+        return ServerWriter(tokenizer, stops, config.replay, config.replay.llm or config.model.path)
+    dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
+    model = load_model(config.model, dtype, attention="sdpa")
+    if torch.cuda.is_available():
+        model.to("cuda")  # type: ignore[arg-type]
+    return ModelWriter(model, tokenizer, stops, config.replay, "  sampling")
 
 
 def _round_size(found: Collected, cfg: ReplayConfig) -> int:

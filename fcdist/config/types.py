@@ -271,9 +271,24 @@ class ReplayConfig:
     """Share of user turns that ask for a brief answer, which ends soon: most of what small models write does not."""
     second_turn_share: float = 0.1
     """Share of conversations the model is asked to carry on for a second exchange."""
+    base_url: str = ""
+    """OpenAI-compatible server with plain completions that serves the model; empty: its weights are loaded here."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the server's key, if it checks one."""
+    llm: str = ""
+    """The model's name at the server; empty: model.path."""
+    max_concurrency: int = 64
+    """Requests in flight at most."""
 
     def __post_init__(self) -> None:
-        for key in ("num_conversations", "batch_size", "max_user_tokens", "max_answer_tokens", "opening_temperature"):
+        for key in (
+            "num_conversations",
+            "batch_size",
+            "max_user_tokens",
+            "max_answer_tokens",
+            "opening_temperature",
+            "max_concurrency",
+        ):
             require(getattr(self, key) > 0, f"replay.{key}={getattr(self, key)} must be positive")
         for key in ("brief_share", "second_turn_share"):
             require(0 <= getattr(self, key) <= 1, f"replay.{key}={getattr(self, key)} must be between 0 and 1")
