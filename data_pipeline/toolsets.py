@@ -1,5 +1,6 @@
 """Tool sets: what a group of neighbouring conversations is offered, under shared habits of naming."""
 
+import json
 import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -54,6 +55,8 @@ _VERB_WORDS = frozenset(
     re.findall(r"\w+", "get find search fetch look lookup the and for create add book set send check calculate")
 )
 _TRIES = 60
+_MAX_OWN_LENGTH = 16_000
+"""Characters of a user's tools beyond which a set gets no more distractors; about as long as 40 built-in tools."""
 _SIZES = (18, 18, 17, 15, 12, 9, 6, 5)
 """Weights of sets with 1 to 8 tools."""
 
@@ -256,11 +259,16 @@ def _add_distractors(chosen: list[BaseTool], tools: Sequence[BaseTool], size: in
     domains = {tool.domain for tool in chosen}
     near = [tool for tool in tools if tool.domain in domains]
     for _ in range(40 + 2 * size):
-        if len(chosen) >= size:
+        if len(chosen) >= size or sum(map(_own_length, chosen)) > _MAX_OWN_LENGTH:
             break
         tool = draw_tool(near if rng.random() < 0.5 else tools, rng)
         if tool is not None and _joins(tool, chosen):
             chosen.append(tool)
+
+
+def _own_length(tool: BaseTool) -> int:
+    """Characters of a user's tool as it is offered; 0 for others, whose length is known to be moderate."""
+    return len(json.dumps(tool.backing.tool.to_wire())) if tool.backing is not None else 0
 
 
 def _styles(size: int, chinese: bool, variety: Variety, rng: random.Random) -> list[Style]:

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipeline.catalogue import Catalogue, load_catalogue
 from data_pipeline.decontaminate import tool_signature
+from data_pipeline.importers.load import import_catalogue
 from data_pipeline.links import links
 from data_pipeline.scenarios import CATEGORIES, Cell
 from data_pipeline.toolsets import ToolSet, Variety, build_tool_set, has_kind, interchangeable
@@ -127,3 +128,31 @@ def test_held_out_sets_use_words_that_training_never_uses(catalogue):
         assert word not in train
     for word in half("vendors", False):
         assert word not in held_out
+
+
+def test_a_user_s_tools_are_never_disguised_and_do_not_crowd_the_prompt(tmp_path):
+    declared = [
+        {
+            "type": "function",
+            "function": {
+                "name": f"{verb}_{thing}",
+                "description": f"{verb.title()} a {thing}. {'Long words. ' * 150}",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string", "description": f"Name of the {thing}"}},
+                    "required": ["name"],
+                },
+            },
+        }
+        for verb in ("book", "find", "cancel")
+        for thing in ("canoe", "bicycle", "violin", "fence", "statue")
+    ]
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps(declared), encoding="utf-8")
+    own = import_catalogue((str(path),)).catalogue
+    by_name = {tool["function"]["name"]: tool for tool in declared}
+    for number in range(10):
+        tool_set = build(own, number, Variety(disguise=1.0, large=1.0))
+        for instance in tool_set.instances:
+            assert instance.tool.to_wire() == by_name[instance.tool.name]
+        assert 3 < len(tool_set.instances) < len(declared)
