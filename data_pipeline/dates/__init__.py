@@ -34,6 +34,7 @@ from data_pipeline.dates.arithmetic import (
     ordinal,
 )
 from data_pipeline.dates.grammar import Expression, Grammar
+from data_pipeline.dates.spans import Span, date_span
 from data_pipeline.dates.written import day_line, explicit_date
 
 __all__ = [
@@ -44,9 +45,11 @@ __all__ = [
     "SMALL_ZH",
     "WEEKDAYS_EN",
     "WEEKDAYS_ZH",
+    "Span",
     "add_months",
     "adverbial",
     "ambiguous_date",
+    "date_span",
     "day_line",
     "explicit_date",
     "month_end",

@@ -53,6 +53,7 @@ _UNIT = r"(business days?|working days?|days?|weeks?|fortnights?|months?|years?)
 _NTH = r"(first|second|third|fourth|fifth|last|\d(?:st|nd|rd|th))"
 _ORDINAL = f"(?:[0-3]?\\d(?:st|nd|rd|th)|{_alternatives(_ORDINALS)})(?![a-z])"
 _DAY = rf"(?:{_ORDINAL}|[0-3]?\d(?![\d:]|st|nd|rd|th|\s*[ap]m\b))"
+_TO = r"(?: to | through | until | - |-|–)(?:the )?"
 _YEAR = r"(?:\d{4}|(?:this|next|last) year)"
 _NEAR_MONTH = r"(?P<near>the month after next|(?:this|the|next|last) month)"
 _MONTH = rf"(?:{_NEAR_MONTH}|(?P<month>{_M})(?:,? (?:of |in )?(?P<year>{_YEAR}))?)"
@@ -123,6 +124,13 @@ def _written(match: re.Match[str], today: date) -> date | None:
     if match["year"]:
         return make_date(_year(match["year"], today), month, number)
     return next_written(month, number, today)
+
+
+def _span(match: re.Match[str], today: date) -> Days:
+    """Two days of one month: March 3 to 10."""
+    first = _written(match, today)
+    last = None if first is None else _numbered(first.replace(day=1), _day_number(match["last"]))
+    return () if first is None else (first,) if last is None or last < first else (first, last)
 
 
 def _slashed(match: re.Match[str], today: date) -> Days:
@@ -301,6 +309,10 @@ _BASES = (
         rf"{_BESIDE_W}(?P<day>{_DAY})(?: of|-)? ?(?P<month>{_M})(?:-|,? (?:of )?)(?P<year>\d{{4}})(?!\d){_AFTER_W}",
         _written,
         True,
+    ),
+    Base(rf"(?P<month>{_M}) (?:the )?(?P<day>{_DAY}){_TO}(?P<last>{_DAY})(?:,? (?P<year>\d{{4}}))?(?!\d)", _span),
+    Base(
+        rf"(?:the )?(?P<day>{_DAY}){_TO}(?P<last>{_DAY})(?: of)? (?P<month>{_M})(?:,? (?P<year>\d{{4}}))?(?!\d)", _span
     ),
     Base(rf"{_W},? the (?P<day>{_ORDINAL})", _weekday_and_number),
     Base(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\d/])", _slashed, True),

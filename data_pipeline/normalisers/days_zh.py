@@ -81,6 +81,7 @@ _QUARTERS = {
     "上个季度": -1,
     "上季度": -1,
 }
+_TO = "(?:到|至|-|—|~)"
 _LAST = "底|末|的?最后一天"
 _FIRST = "初|的?第一天"
 
@@ -139,6 +140,13 @@ def _numbered(first: date, number: str) -> date | None:
 def _written(match: re.Match[str], today: date) -> date | None:
     month, day = _value(match["month"]), _value(match["day"])
     return make_date(_year(match["year"], today), month, day) if match["year"] else next_written(month, day, today)
+
+
+def _span(match: re.Match[str], today: date) -> Days:
+    """Two days of one month: 3月5号到8号."""
+    first = _written(match, today)
+    last = None if first is None else _numbered(first.replace(day=1), match["last"])
+    return () if first is None else (first,) if last is None or last < first else (first, last)
 
 
 def _bare_number(match: re.Match[str], today: date) -> date | None:
@@ -323,6 +331,10 @@ _BASES = (
     Base(rf"{_LUNAR_YEAR}(?P<month>{_LM})月(?P<day>初[{_HAN}]|廿[{_HAN}])", _lunar),
     Base(rf"{_LUNAR_YEAR}(?P<month>正|冬|腊)月(?P<day>[{_HAN}]{{1,3}})", _lunar),
     Base(rf"([{_HAN}]{{1,2}})月([{_HAN}]{{1,3}})(?![号日{_HAN}])", _solar_or_lunar),
+    Base(rf"(?P<year>{_YEAR})?(?P<month>{_NUMBER})月(?P<day>{_NUMBER})[号日]?{_TO}(?P<last>{_NUMBER})[号日]", _span),
+    Base(
+        f"{_WHICH}{_WEEK}{_D}{_TO}{_W}", lambda m, t: tuple(in_week(t, _weekday(d), _WEEKS[m[1]]) for d in (m[2], m[3]))
+    ),
     Base(rf"({_NUMBER})号(?![线楼房门机店码院馆厅桌舱])(?:[（(]?{_WEEK}{_D}[）)]?)?", _bare_number),
     Base(
         rf"(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?!\d){_DAY_IN_BRACKETS}",
@@ -332,6 +344,7 @@ _BASES = (
 )
 _SUFFIXES = (
     Shift("的?(?:第二天|后一天|次日)", lambda m, day: day + timedelta(1)),
+    Shift(f"(?:之|以)?后的?第{_N}天", lambda m, day: day + timedelta(_value(m[1]))),
     Shift("的前一天", lambda m, day: day - timedelta(1)),
     Shift(f"(?:之|以)?前的?{_N}个?{_UNIT}", lambda m, day: _shift(day, m[1], m[2], -1)),
     Shift("的前一(周|个星期)", lambda m, day: day - timedelta(7)),

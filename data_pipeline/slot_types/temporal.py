@@ -3,7 +3,15 @@
 from datetime import date, timedelta
 from typing import Any
 
-from data_pipeline.dates import MONTHS_EN, WEEKDAYS_EN, WEEKDAYS_ZH, explicit_date, past_date, relative_date
+from data_pipeline.dates import (
+    MONTHS_EN,
+    WEEKDAYS_EN,
+    WEEKDAYS_ZH,
+    date_span,
+    explicit_date,
+    past_date,
+    relative_date,
+)
 from data_pipeline.slot_types.base import (
     Context,
     SlotType,
@@ -115,17 +123,9 @@ def _time_range(spec: Spec, context: Context) -> Value:
 
 
 def _date_range(spec: Spec, context: Context) -> Value:
-    """Start and end as days of the calendar: relative expressions of two days do not join well."""
-    first = (context.today or _FIRST_DAY) + timedelta(context.rng.randint(2, 300))
-    last = first + timedelta(context.rng.randint(2, 14))
-    if context.chinese:
-        style = context.rng.choice("号日")
-        texts = [f"{d.year}年{d.month}月{d.day}{style}" for d in (first, last)]
-    else:
-        texts = [f"{MONTHS_EN[d.month - 1]} {d.day}, {d.year}" for d in (first, last)]
-    joint = "{}到{}" if context.chinese else "from {} to {}"
-    arg = {"start": first.isoformat(), "end": last.isoformat()}
-    return Value(arg, joint.format(*texts), {"start": texts[0], "end": texts[1]})
+    span = date_span(context.today, context.language, context.rng)
+    arg = {"start": span.first.isoformat(), "end": span.last.isoformat()}
+    return Value(arg, span.text, {"start": span.first_words, "end": span.last_words})
 
 
 def _month(spec: Spec, context: Context) -> Value:

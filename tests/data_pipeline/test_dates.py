@@ -13,6 +13,7 @@ from data_pipeline.dates import (
     PAST,
     adverbial,
     ambiguous_date,
+    date_span,
     day_line,
     explicit_date,
     past_date,
@@ -79,6 +80,18 @@ def test_past_and_future_days_lie_where_they_should_and_draws_repeat(language, t
     future, past = (draw(today, language, random.Random(seed)) for draw in (relative_date, past_date))
     assert future[1] >= today > past[1]
     assert future == relative_date(today, language, random.Random(seed))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@given(today=st.one_of(st.none(), TODAYS), seed=st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_both_days_of_a_span_are_read_back(language, today, seed):
+    span = date_span(today, language, random.Random(seed))
+    first, last = span.first.isoformat(), span.last.isoformat()
+    assert (today or span.first) <= span.first < span.last
+    assert (span.text, dates(f"{span.text}, thanks", today)) == (span.text, {first, last})
+    assert span.first_words in span.text and first in dates(span.first_words, today)
+    assert span.last_words in span.text and last in dates(span.last_words, today)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
