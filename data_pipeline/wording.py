@@ -181,8 +181,9 @@ def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     noun = tool.noun[language == "zh"]
     if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"
         noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
-        if str(next(iter(tool.out.values()))).startswith(("pool", "pick", "person")):
-            kind = "lookup_text"  # asked for by "what" instead of "how much"
+        result = str(next(iter(tool.out.values()))).partition(" ")[0]
+        if result in _KIND_OF_RESULT:
+            kind = _KIND_OF_RESULT[result]
     elif kind and tool.params[0].kind in ("ints", "nums"):
         kind = "formula_list"
         noun = noun.split(" of a ")[0]
@@ -195,12 +196,14 @@ def _templates_of(tool_id: str, kind: str, noun: str, main: str, language: str) 
     slot = f"{{{main}}}"
     if language == "zh" and main in _TITLED:
         slot = f"《{slot}》"
-    lines = table.get(kind) or table.get(kind.removesuffix("_text"), ())
+    lines = table.get(kind, ())
     common = tuple(compiled(line.replace("NOUN", noun).replace("{main}", slot)) for line in lines)
     own = tuple(map(compiled, table.get(tool_id, ())))
     return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
 
 
+_KIND_OF_RESULT = {"person": "lookup_person", "pool": "lookup_text", "pick": "lookup_text"}
+"""Results that are asked for by "who" or "what" instead of "how much"."""
 _TITLED = ("movie", "show", "song", "book", "painting", "law")
 """Entities whose names Chinese puts between 《 and 》."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.expressions import evaluate
+from data_pipeline.facts import known
 from data_pipeline.people import person
 from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
@@ -127,7 +128,7 @@ class World:
         for param in tool.params:
             if param.kind == "ref" and param.key in arguments:
                 kind, value = param.spec["kind"], arguments[param.key]
-                public = (names or {}).get(param.key, kind)
+                public = (names or {}).get(param.key, param.key)
                 if (kind, value) in self._cancelled:
                     return {"error": "conflict", public: value, "status": "cancelled"}
                 if not self.knows(kind, value):
@@ -145,6 +146,7 @@ class World:
         result: dict[str, Any] = {}
         for field, spec in tool.out.items():
             result[field] = self._field(spec, rng, {**names, **result})
+        result |= known(tool.id, arguments, self._language)
         if tool.act == "search":
             self._show_created(tool, arguments, result)
         elif tool.act in ("create", "book"):
@@ -205,7 +207,7 @@ def _canonical(value: Any) -> str:
 
 
 def _is_text(param: Param, arguments: Mapping[str, Any]) -> bool:
-    return param.key in arguments and param.kind in ("pool", "quoted")
+    return param.key in arguments and param.kind in ("pool", "quoted") and "pool" in param.spec
 
 
 def _first_column(spec: Any) -> tuple[str, str, str]:

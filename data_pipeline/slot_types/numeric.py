@@ -33,8 +33,8 @@ def with_unit(text: str, spec: Spec, context: Context) -> str:
 
 def _int(spec: Spec, context: Context) -> Value:
     arg = whole(spec, context)
-    # Chinese counts in words only before a measure word: 三个人, but 数值为3.
-    spoken = not spec.get("digits") and (not context.chinese or spec.get("count") or "u" in spec)
+    # Words go with what is counted or measured: three people, 三个人, but x = 3, 数值为3.
+    spoken = not spec.get("digits") and ("count" in spec or "u" in spec)
     return carried(arg, with_unit(number_text(arg, context, plain=not spoken), spec, context))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from data_pipeline.catalogue import load_catalogue
 from data_pipeline.expressions import evaluate
+from data_pipeline.facts import known
 from data_pipeline.gates.evidence import follows
 from data_pipeline.normalisers import chinese_number, numbers, times
 from data_pipeline.slots import Context, sample, schema
@@ -62,3 +63,29 @@ def test_the_world_answers_equal_calls_equally():
     tool = next(tool for tool in catalogue.tools if tool.id == "get_weather")
     first, second = (World(7, catalogue.pools, "zh").execute(tool, {"city": "北京"}) for _ in range(2))
     assert first == second
+
+
+def test_look_ups_of_real_things_tell_what_is_true_in_the_unit_asked_for():
+    catalogue = load_catalogue()
+    tools = {tool.id: tool for tool in catalogue.tools}
+    height = tools["lookup_mountain_height"]
+    assert World(1, catalogue.pools, "en").execute(height, {"mountain": "Mount Everest"}) == {"height": 8849}
+    assert World(1, catalogue.pools, "zh").execute(height, {"mountain": "泰山", "unit_len": "feet"}) == {
+        "height": 5068.9
+    }
+    assert known("lookup_element_boiling_point", {"element": "gold", "unit_temp": "fahrenheit"}, "en") == {
+        "boiling_point": 5172.8
+    }
+    assert known("lookup_book_author", {"book": "红楼梦"}, "zh") == {"author": "曹雪芹"}
+    assert known("lookup_book_author", {"book": "The Pale Valley"}, "en") == known("get_weather", {}, "en") == {}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_fact_belongs_to_a_look_up_and_to_a_member_of_its_pool(language):
+    catalogue = load_catalogue()
+    tools = {tool.id: tool for tool in catalogue.tools}
+    for entity in ("planet", "element", "river", "animal", "book", "dish", "airport"):
+        for pair in catalogue.pools[entity]:
+            name = pair[language == "zh"].removeprefix("the ")
+            told = [a for a in tools if a.startswith(f"lookup_{entity}_") and known(a, {entity: name}, language)]
+            assert told, (entity, name)
