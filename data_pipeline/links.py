@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -42,12 +42,11 @@ class Link:
 
 def links(producer: BaseTool, consumer: BaseTool) -> list[Link]:
     """All ways in which a result of `producer` serves `consumer`."""
-    if producer.id == consumer.id:
+    given, taken = _ends(producer), _ends(consumer)
+    if producer.id == consumer.id or given.things_given.isdisjoint(taken.things_taken):
         return []
-    wanted = {thing: key for key, thing in _needs(consumer)}
-    found = [
-        Link(kind, field, column, wanted[thing]) for thing, kind, field, column in _offers(producer) if thing in wanted
-    ]
+    wanted = {thing: key for key, thing in taken.takes}
+    found = [Link(kind, field, column, wanted[thing]) for thing, kind, field, column in given.gives if thing in wanted]
     return [link for link in found if _makes_sense(link, producer, consumer)]
 
 
@@ -78,43 +77,43 @@ def draw_linked(
         draw: (tools, rng, fits) → a fitting tool.
         acts: if any, the consumer does one of these to what the producer makes.
     """
-    offered = {thing for tool in tools for thing, *_ in _offers(tool)}
+    ends = [(tool, _ends(tool)) for tool in tools]
+    offered = frozenset[str]().union(*(end.things_given for _, end in ends))
     if (acts or rng.random() < 0.5) and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
-        offered = identifiers
-    for _ in range(_TRIES):
-        consumer = draw(
-            tools, rng, lambda t: (not acts or t.act in acts) and any(thing in offered for _, thing in _needs(t))
-        )
+        offered = frozenset(identifiers)
+    consumers = [t for t, end in ends if not offered.isdisjoint(end.things_taken) and (not acts or t.act in acts)]
+    for _ in range(_TRIES if consumers else 0):
+        consumer = draw(consumers, rng)
         if consumer is None:
             return None
-        producer = draw(tools, rng, partial(_feeds, consumer))
-        if producer is not None:
+        taken = _ends(consumer).things_taken
+        producers = [t for t, end in ends if not taken.isdisjoint(end.things_given) and links(t, consumer)]
+        if producers and (producer := draw(producers, rng)) is not None:
             return producer, consumer
     return None
 
 
-def _feeds(consumer: BaseTool, producer: BaseTool) -> bool:
-    return bool(links(producer, consumer))
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a tool gives and takes."""
+
+    gives: tuple[tuple[str, str, str, str], ...]
+    takes: tuple[tuple[str, str], ...]
+    things_given: frozenset[str]
+    things_taken: frozenset[str]
 
 
-_Ends = tuple[tuple[tuple[str, str, str, str], ...], tuple[tuple[str, str], ...]]
-_ENDS: dict[str, tuple[BaseTool, _Ends]] = {}
+_KNOWN_ENDS: dict[str, tuple[BaseTool, _Ends]] = {}
 """What each tool gives and takes, worked out once."""
 
 
 def _ends(tool: BaseTool) -> _Ends:
-    known = _ENDS.get(tool.id)
+    known = _KNOWN_ENDS.get(tool.id)
     if known is None or known[0] is not tool:
-        known = _ENDS[tool.id] = tool, (tuple(_found_offers(tool)), tuple(_found_needs(tool)))
+        gives, takes = tuple(_found_offers(tool)), tuple(_found_needs(tool))
+        ends = _Ends(gives, takes, frozenset(g[0] for g in gives), frozenset(thing for _, thing in takes))
+        known = _KNOWN_ENDS[tool.id] = tool, ends
     return known[1]
-
-
-def _offers(tool: BaseTool) -> tuple[tuple[str, str, str, str], ...]:
-    return _ends(tool)[0]
-
-
-def _needs(tool: BaseTool) -> tuple[tuple[str, str], ...]:
-    return _ends(tool)[1]
 
 
 def _found_offers(tool: BaseTool) -> Iterator[tuple[str, str, str, str]]:
@@ -151,7 +150,8 @@ def _found_needs(tool: BaseTool) -> Iterator[tuple[str, str]]:
 def _taken(param: Param) -> str:
     if param.kind == "ref":
         return f"id {param.spec['kind']}"
-    return f"pool {param.spec['pool']}" if param.kind == "pool" else ""
+    pool = param.spec.get("pool") if param.kind == "pool" else None
+    return f"pool {pool}" if pool else ""
 
 
 @lru_cache(maxsize=1)

@@ -52,6 +52,11 @@ class Pair:
         """Name of the parameter that the result fills."""
         return self.second.names[self.link.key]
 
+    @property
+    def shown(self) -> str:
+        """What the value is called in the first tool's results."""
+        return self.first.shown(self.link.column or self.link.field)
+
 
 def write_chain(draft: Draft) -> None:
     """Two calls, the second with a value of the first's result; two loose requests where no tools are linked."""
@@ -87,10 +92,25 @@ def taken(value: Any) -> Value:
     return Value(value, str(value), {"": {"text": "", "result": value}})
 
 
+def _shared(pair: Pair, first: Values, second: Values) -> Values:
+    """What the second call takes over unsaid: a thing just made lies in the collection it was made in."""
+    if pair.link.kind != "identifier" or pair.second.base.backing is None:
+        return {}
+    kinds = {param.key: param.kind for param in pair.first.params}
+    return {
+        param.key: first[param.key]
+        for param in pair.second.params
+        if param.key in first and param.key in second and param.key != pair.link.key and param.required
+        if kinds[param.key] == param.kind and param.kind not in ("date", "time") and not param.kind.startswith("bool")
+    }
+
+
 def _within(draft: Draft, pair: Pair) -> None:
     """One request for both; the first call's result feeds the second without another word of the user."""
     rng = draft.rng
     first, second = draft.values(pair.first), draft.values(pair.second)
+    shared = _shared(pair, first, second)
+    second = {key: value for key, value in second.items() if key not in shared}
     best = pair.link.kind == "row" and _ratings(pair) is not None and rng.random() < 0.6
     draft.say(_compound(draft, pair, first, second, best))
     (result,) = draft.call([(pair.first, first)])
@@ -98,7 +118,7 @@ def _within(draft: Draft, pair: Pair) -> None:
     if not choices:
         raise RepetitionError
     place = _best(pair, result) if best else 0
-    second = {**second, pair.link.key: taken(choices[place])}
+    second = {**second, **shared, pair.link.key: taken(choices[place])}
     draft.facts["kind"] = "within"
     (outcome,) = draft.call(
         [(pair.second, second)], _seen(draft, pair, result, place if best else None, choices[place])
@@ -114,7 +134,7 @@ def _within(draft: Draft, pair: Pair) -> None:
 def _seen(draft: Draft, pair: Pair, result: Mapping[str, Any], best: int | None, value: Any) -> str:
     """What the first result says that matters: the value, and why this one."""
     if best is None:
-        return f"{pair.first.shown(pair.link.column or pair.link.field)} = {value}"
+        return f"{pair.shown} = {value}"
     rating = result[pair.link.field][best][str(_ratings(pair))]
     return f"{value}评分最高（{rating}）" if draft.chinese else f"{value} is rated best ({rating})"
 
@@ -167,17 +187,20 @@ def _best(pair: Pair, result: Mapping[str, Any]) -> int:
 
 def _across(draft: Draft, pair: Pair) -> None:
     """A request and its answer, then a second request about what the answer said."""
-    result = one_request(draft, pair.first, draft.values(pair.first))
+    first = draft.values(pair.first)
+    result = one_request(draft, pair.first, first)
     choices = pair.link.choices(pair.first.base, result)
     if not choices:
         raise RepetitionError
     again = draft.values(pair.second)
+    shared = _shared(pair, first, again)
+    again = {key: value for key, value in again.items() if key not in shared}
     place = draft.rng.randrange(len(choices))
     text, value = _second_request(draft, pair, again, choices, place)
     draft.say(text)
     draft.facts["kind"] = "across"
-    seen = "" if value.leaves[""] == value.text else f"{pair.first.shown(pair.link.column or pair.link.field)} = {value.arg}"
-    draft.run([(pair.second, {**again, pair.link.key: value})], seen)
+    seen = "" if value.leaves[""] == value.text else f"{pair.shown} = {value.arg}"
+    draft.run([(pair.second, {**again, **shared, pair.link.key: value})], seen)
 
 
 def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[Any], place: int) -> tuple[str, Value]:

@@ -19,7 +19,7 @@ def write_follow_up(draft: Draft) -> None:
     rng = draft.rng
     usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in VARIED]
     usable = [(i, p) for i, p in usable if i.base.act in ("get", "search", "compute")] or usable
-    if not usable or rng.random() < 0.2:
+    if not usable or rng.random() < 0.1:
         return write_two_requests(draft)
     instance, param = rng.choice(usable)
     values = draft.values(instance)

@@ -6,6 +6,7 @@ the assistant repair it without asking, and tells what it changed.
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -27,6 +28,7 @@ _MEETINGS = ("event", "meeting", "appointment")
 _SCARCE = ("restaurant", "hotel", "movie", "car", "book")
 """Pools whose members may be taken."""
 _NUMBERS = ("int", "num", "money")
+_COORDINATES = re.compile(r"lat|lon|lng")
 _FREE_TEXT = ("title", "task", "message", "sentence", "word", "topic", "address", "issue", "subjectline", "keyword")
 """Pools whose values are whatever the user likes, so that none of them is unknown."""
 _CAPS = ("limit", "max_results", "page_size", "per_page", "top_k", "count")
@@ -82,7 +84,7 @@ def _kinds(instance: ToolInstance, param: Param) -> list[str]:
         return _kinds_of_filter(instance, param)
     kinds: list[str] = []
     act, made = instance.base.act, str(issues(instance.base))
-    pool = str(param.spec["pool"]) if param.kind == "pool" else ""
+    pool = str(param.spec.get("pool", "")) if param.kind == "pool" else ""
     if param.kind in ("date", "time") and made.endswith(_MEETINGS):
         kinds.append("conflict")
     if act == "book" and (param.kind in ("date", "time", "enum") or pool in _SCARCE):
@@ -93,7 +95,7 @@ def _kinds(instance: ToolInstance, param: Param) -> list[str]:
         kinds += ["not_found", "respelled"] if param.kind == "ref" and instance.base.backing is None else ["not_found"]
     if pool and act in ("get", "book", "control") and not pool.endswith(_FREE_TEXT):
         kinds.append("misspelt")
-    if param.kind in _NUMBERS:
+    if param.kind in _NUMBERS and not _COORDINATES.search(param.key.lower()):
         kinds.append("invalid")
     return [*kinds, "refused"] if is_changeable(param) else kinds
 
@@ -341,6 +343,8 @@ def _invalid(draft: Draft, trouble: Trouble) -> None:
     param, values = trouble.param, _values(draft, trouble)
     _check_plain(trouble, values)
     old, new = values[param.key], draft.another(param, [values[param.key].arg])
+    if min(float(old.arg), float(new.arg)) <= 0:
+        raise RepetitionError
     high = float(old.arg) > float(new.arg)
     bound = "maximum" if high else "minimum"
     limit = _between(new.arg, old.arg)

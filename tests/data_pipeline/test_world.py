@@ -1,0 +1,68 @@
+"""The simulated back end: seeded, stateful, and honest about what it does not know."""
+
+import pytest
+
+from data_pipeline.catalogue import load_catalogue
+from data_pipeline.world import World
+
+CATALOGUE = load_catalogue()
+TOOLS = {tool.id: tool for tool in CATALOGUE.tools}
+HOTEL = {"city": "Rome", "check_in": "2025-01-01", "nights": 2}
+EVENT = {"title": "Dentist", "date": "2025-03-04"}
+
+
+@pytest.fixture(params=["en", "zh"])
+def world(request) -> World:
+    return World(5, CATALOGUE.pools, request.param)
+
+
+def test_the_same_calls_on_the_same_seed_give_the_same_results():
+    plans = [("book_hotel", HOTEL), ("get_weather", {"city": "Oslo"}), ("find_restaurants", {"city": "Oslo"})]
+    runs = [[w.execute(TOOLS[t], a) for t, a in plans] for w in (World(5, CATALOGUE.pools, "en") for _ in range(2))]
+    other = World(6, CATALOGUE.pools, "en")
+    assert runs[0] == runs[1] != [other.execute(TOOLS[t], a) for t, a in plans]
+
+
+def test_what_was_booked_can_be_cancelled_once(world):
+    identifier = world.execute(TOOLS["book_hotel"], HOTEL)["booking_id"]
+    assert "error" not in world.execute(TOOLS["cancel_booking"], {"booking_id": identifier})
+    again = world.execute(TOOLS["cancel_booking"], {"booking_id": identifier}, {"booking_id": "reference"})
+    assert again == {"error": "conflict", "reference": identifier, "status": "cancelled"}
+
+
+def test_an_identifier_exists_only_if_the_world_gave_it_out(world):
+    assert world.execute(TOOLS["track_order"], {"order_id": "OR-1"}) == {"error": "not_found", "order_id": "OR-1"}
+    known = world.issue("order")
+    assert "error" not in world.execute(TOOLS["track_order"], {"order_id": known})
+    assert world.execute(TOOLS["cancel_booking"], {"booking_id": known})["error"] == "not_found"
+
+
+def test_what_is_laid_down_holds_for_that_value_alone_and_changes_nothing_else(world):
+    taken = {"error": "sold_out", "check_in": HOTEL["check_in"], "available": ["2025-01-02"]}
+    world.plan_outcome(TOOLS["book_hotel"], "check_in", HOTEL["check_in"], taken)
+    assert [world.execute(TOOLS["book_hotel"], HOTEL) for _ in range(2)] == [taken, taken]
+    other = world.execute(TOOLS["book_hotel"], {**HOTEL, "check_in": "2025-01-02"})
+    assert other["status"] in ("confirmed", "已确认") and world.knows("booking", other["booking_id"])
+
+
+def test_a_search_finds_what_was_created_under_the_same_circumstances(world):
+    world.execute(TOOLS["create_event"], EVENT)
+    rows = world.execute(TOOLS["list_events"], {"date": EVENT["date"]})["results"]
+    assert rows[0]["name"] == EVENT["title"]
+    elsewhere = world.execute(TOOLS["list_events"], {"date": "2025-03-05"})["results"]
+    assert EVENT["title"] not in [row["name"] for row in elsewhere]
+
+
+@pytest.mark.parametrize("least", [3.4, 4.7, 5])
+def test_hits_keep_to_the_rating_that_was_asked_for(world, least):
+    for city in ("Rome", "Oslo", "Lima", "Paris", "Cairo"):
+        rows = world.execute(TOOLS["find_restaurants"], {"city": city, "min_rating": least})["results"]
+        assert rows and all(row["rating"] >= least for row in rows)
+
+
+def test_hits_differ_from_one_another(world):
+    for tool in TOOLS.values():
+        if tool.act == "search" and not any(p.required for p in tool.params):
+            rows = next((value for value in world.execute(tool, {}).values() if isinstance(value, list)), [])
+            names = [next(iter(row.values())) for row in rows]
+            assert len(set(names)) == len(names)
