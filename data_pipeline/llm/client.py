@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -130,67 +131,76 @@ class LlmClient:
         return self._ledger.exhausted(bound, f"{left} requests of this shard are left")
 
     async def _ask(self, request: Request, create: Create, failed: asyncio.Event) -> Completion:
+        """Ask until there is an answer, as often as the settings allow."""
         tries = 0
         while True:
-            dialect = self._dialect
-            bound = cost_bound(request, self._settings)
-            booked = self._expected_tokens(bound)
-            await self._limits.wait(booked)
-            name = secrets.token_hex(8)
-            await self._reserve(name, bound, failed)
-            attempt = _Attempt(billed=True)
-            try:
-                self._requests += 1
-                answer = await create(**dialect.body(request, self._settings))
-                return self._keep(request, answer, name, booked, attempt)
-            except openai.APIStatusError as error:
-                attempt = _Attempt(f"status {error.status_code}", retry_after(error.response.headers))
-                self._reached = True
-                if other := dialect.after(error.status_code, f"{error.message} {error.param}"):
-                    self._dialect = other if self._dialect == dialect else self._dialect
-                    continue
-                if error.status_code not in RETRIED or error.code == "insufficient_quota":
-                    raise refusal(error.status_code, error.message, self._settings) from None
-            except openai.APITimeoutError as error:
-                trouble = f"no answer within generate.timeout_s={self._settings.timeout_s:g}"
-                attempt = _Attempt(trouble, billed=_was_sent(error))
-            except openai.APIConnectionError as error:
-                attempt = _Attempt(f"no connection ({error.__cause__ or error})", billed=_was_sent(error))
-            except (openai.APIResponseValidationError, json.JSONDecodeError, NoCompletionError):
-                attempt = _Attempt("a body that is not a chat completion", billed=True)
-            finally:
-                self._close(name, attempt, booked)
+            answer = await self._try(request, create, failed)
+            if isinstance(answer, Completion):
+                return answer
+            if answer.final is not None:
+                raise answer.final
+            if answer.understood_otherwise:
+                continue
             tries += 1
             limit = self._settings.max_retries
             if tries > (limit if self._reached else min(UNTRIED_RETRIES, limit)):
                 raise GenerationError(
-                    f"{self._settings.key}.base_url={self._settings.base_url}: {attempt.trouble}, {tries} times in a "
+                    f"{self._settings.key}.base_url={self._settings.base_url}: {answer.trouble}, {tries} times in a "
                     "row; check that the server runs and run again: answers so far are cached"
                 )
             self._retries += 1
-            if attempt.wait:
-                self._limits.close(attempt.wait)
-            await asyncio.sleep(max(attempt.wait, self._backoff(tries)))
+            self._limits.close(answer.wait)
+            await asyncio.sleep(max(answer.wait, self._backoff(tries)))
 
-    def _keep(
-        self, request: Request, answer: ChatCompletion, name: str, booked: float, attempt: "_Attempt"
-    ) -> Completion:
-        """Cache an answer, and then pay: killed in between, it is rather paid twice in the book than asked twice."""
-        completion = read_answer(answer, self._settings)
+    async def _try(self, request: Request, create: Create, failed: asyncio.Event) -> "Completion | _Failure":
+        """One HTTP request: paced, paid for in advance and settled, whatever becomes of it."""
+        bound = cost_bound(request, self._settings)
+        booked = _expected_tokens(bound)
+        await self._limits.wait(booked)
+        name = secrets.token_hex(8)
+        await self._reserve(name, bound, failed)
+        result: Completion | _Failure = _Failure("interrupted", billed=True)
+        try:
+            result = await self._send(request, create)
+            if isinstance(result, Completion):
+                # First kept, then paid: killed in between, it is rather charged too high than asked twice.
+                self._cache.write(request_key(request, self._settings), result)
+                self._billed += result.usage
+        finally:
+            self._settle(name, result, booked)
+        return result
+
+    async def _send(self, request: Request, create: Create) -> "Completion | _Failure":
+        dialect = self._dialect
+        self._requests += 1
+        try:
+            completion = read_answer(await create(**dialect.body(request, self._settings)), self._settings)
+        except openai.APIStatusError as error:
+            self._reached = True
+            if other := dialect.after(error.status_code, f"{error.message} {error.param}"):
+                if self._dialect == dialect:  # else another request has learned it first
+                    self._dialect = other
+                return _Failure(understood_otherwise=True)
+            failure = _Failure(f"status {error.status_code}", retry_after(error.response.headers))
+            if error.status_code not in RETRIED or error.code == "insufficient_quota":
+                failure.final = refusal(error.status_code, error.message, self._settings)
+            return failure
+        except openai.APITimeoutError as error:
+            trouble = f"no answer within generate.timeout_s={self._settings.timeout_s:g}"
+            return _Failure(trouble, billed=_was_sent(error))
+        except openai.APIConnectionError as error:
+            return _Failure(f"no connection ({error.__cause__ or error})", billed=_was_sent(error))
+        except (openai.APIResponseValidationError, json.JSONDecodeError, NoCompletionError):
+            return _Failure("a body that is not a chat completion", billed=True)
         self._reached = True
-        self._cache.write(request_key(request, self._settings), completion)
-        self._billed += completion.usage
-        attempt.settled = completion.metered
-        if completion.metered:
-            self._ledger.settle(name, completion.usage)
-            self._limits.correct(booked, completion.usage.tokens)
         return completion
 
-    def _close(self, name: str, attempt: "_Attempt", booked: float) -> None:
-        """Settle what is still reserved for an attempt that did not bring a metered answer."""
-        if attempt.settled:
-            return
-        if attempt.billed:
+    def _settle(self, name: str, result: "Completion | _Failure", booked: float) -> None:
+        """Put what a request cost, or may have cost, in the place of what was reserved for it."""
+        if isinstance(result, Completion) and result.metered:
+            self._ledger.settle(name, result.usage)
+            self._limits.correct(booked, result.usage.tokens)
+        elif isinstance(result, Completion) or result.billed:
             self._lost += 1
             self._ledger.lose(name)
         else:
@@ -205,11 +215,6 @@ class LlmClient:
             if not self._ledger.has_pending() and not self._ledger.fits(bound):
                 raise _DoesNotFit(bound)
             await asyncio.sleep(_POLL_BUDGET_S)
-
-    def _expected_tokens(self, bound: Usage) -> float:
-        """Tokens a request is likely to take: a third of its bytes, and a completion as long as the prompt."""
-        prompt = bound.prompt_tokens / 3
-        return prompt + min(prompt, bound.completion_tokens)
 
     def _backoff(self, tries: int) -> float:
         longest: float = min(self._settings.max_backoff_s, self._settings.backoff_s * 2 ** (tries - 1))
@@ -238,21 +243,23 @@ def refusal(status: int, said: str, settings: LlmSettings) -> GenerationError:
         403: f"the key in {settings.api_key_env} may not use this",
         404: f"{settings.key}.llm={settings.model} or the path of the address is unknown there",
         429: "the account's quota is used up",
-    }.get(status, "the request is refused; fewer generate.conversations_per_tool_set make it shorter")
+    }.get(status, "the request is refused; fewer generate.conversations_per_tool_set or max_tokens make it smaller")
     return GenerationError(f"{settings.key}.base_url={settings.base_url}: status {status}: {hint}. Server: {said}")
 
 
-class _Attempt:
-    """How one try of a request ended."""
+@dataclass(slots=True)
+class _Failure:
+    """One try of a request that brought no answer."""
 
-    def __init__(self, trouble: str = "", wait: float = 0.0, billed: bool = False) -> None:
-        self.trouble = trouble
-        self.wait = wait
-        """Seconds the server wants to be left alone."""
-        self.billed = billed
-        """Whether the server may have charged for it."""
-        self.settled = False
-        """Whether it was paid as metered."""
+    trouble: str = ""
+    wait: float = 0.0
+    """Seconds the server wants to be left alone."""
+    billed: bool = False
+    """Whether the server may have charged for it."""
+    understood_otherwise: bool = False
+    """The server wants the same in another form."""
+    final: GenerationError | None = None
+    """Why another try would not help."""
 
 
 class _DoesNotFit(BudgetError):
@@ -261,6 +268,12 @@ class _DoesNotFit(BudgetError):
     def __init__(self, bound: Usage) -> None:
         super().__init__("over budget")
         self.bound = bound
+
+
+def _expected_tokens(bound: Usage) -> float:
+    """Tokens a request is likely to take: a third of its bytes, and a completion as long as the prompt."""
+    prompt = bound.prompt_tokens / 3
+    return prompt + min(prompt, bound.completion_tokens)
 
 
 def _was_sent(error: openai.APIConnectionError) -> bool:

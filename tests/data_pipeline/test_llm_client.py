@@ -8,14 +8,15 @@ from functools import partial
 from itertools import count
 
 import pytest
-from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run, shard_bytes, teacher
+from llm_helpers import PER_MILLION, PRICES, TASKS, pipeline, reasons, run, settings, shard_bytes, teacher
 from llm_server import LlmServer, serving
 from mortality import is_killed_before
 
 from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.wire import Dialect, NoCompletionError, read_answer
+from data_pipeline.provenance import generation_settings
 from data_pipeline.teachers import BudgetError, Task, Usage
-from fcdist.config.types import BudgetConfig
+from fcdist.config.types import BudgetConfig, Config, JudgeConfig
 from fcdist.errors import GenerationError
 
 pytestmark = pytest.mark.usefixtures("words_key")
@@ -111,7 +112,7 @@ def test_dialects_only_ever_give_way():
 
 def test_limit_of_requests_per_minute_is_kept(tmp_path):
     server = LlmServer()
-    tasks = [Task(i) for i in range(69)]  # two of them ask the same
+    tasks = [Task(i) for i in range(68)]
     run(server, tmp_path, tasks=tasks, conversations_per_tool_set=1, requests_per_minute=1200, max_concurrency=8)
     span = server.sent[-1] - server.sent[0]
     assert len(server.sent) == 68 and span >= 0.95 * (68 - 60 - 1) / 20  # twenty a second after a burst of sixty
@@ -209,6 +210,31 @@ def test_killed_at_any_moment_only_what_is_in_flight_is_asked_again(tmp_path):
         if not killed:
             break
     assert event > 9 and spent == server.usage().tokens
+
+
+def test_settings_that_change_only_where_how_fast_and_at_what_price_make_the_same_data():
+    def chosen(**changes):
+        return generation_settings(Config(generate=settings("http://a/v1", **changes)))
+
+    judge = JudgeConfig(llm="j")
+    assert chosen() == chosen(
+        base_url="http://b/v1",
+        requests_per_minute=5,
+        tokens_per_minute=9,
+        prices=PRICES,
+        budget=BudgetConfig(tokens=1),
+        batch_api=True,
+        batch_poll_s=1.0,
+    )
+    assert chosen(judge=judge) == chosen(judge=replace(judge, base_url="http://c/v1", api_key_env="K", prices=PRICES))
+    others = [
+        chosen(judge=judge),
+        chosen(judge=replace(judge, votes=3, temperature=0.5)),
+        chosen(llm_mode="free"),
+        chosen(max_tokens=7),
+        chosen(),
+    ]
+    assert all(a != b for i, a in enumerate(others) for b in others[i + 1 :])
 
 
 def test_processes_share_the_limits(tmp_path):
