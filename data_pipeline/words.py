@@ -76,8 +76,9 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield unicodedata.normalize("NFKC", value).lower()
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
+        for key, item in value.items():
+            if key != "form" or "of" not in value:  # how a tool writes a value is no text of a slot
+                yield from _texts(item)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)

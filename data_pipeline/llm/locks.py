@@ -43,8 +43,17 @@ class Words:
         """Names in the conversation's tools."""
         return cls(
             frozenset(tool.name for tool in conversation.tools),
-            frozenset(name for tool in conversation.tools for name in tool.parameters.get("properties", {})),
+            frozenset(name for tool in conversation.tools for name in _names(tool.parameters)),
         )
+
+
+def _names(schema: Any) -> Iterator[str]:
+    """Names of parameters, and of what stands in objects and lists as well."""
+    if isinstance(schema, Mapping):
+        for name, inner in schema.get("properties", {}).items():
+            yield name
+            yield from _names(inner)
+        yield from _names(schema.get("items"))
 
 
 def plan_values(conversation: Conversation) -> dict[str, list[str]]:
@@ -79,8 +88,9 @@ def _longest_first(value: str) -> tuple[int, str]:
 
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
+        for key, item in value.items():
+            if key != "form" or "of" not in value:  # how a tool writes a value is not said by anybody
+                yield from _leaves(item)
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item)

@@ -7,6 +7,7 @@ import pytest
 from pipeline_fakes import FakePlanner
 
 from data_pipeline.llm.locks import Words, broken_lock, kept_strings, plan_values
+from fcdist.schema.conversation import Conversation, Message, Tool
 
 
 def test_values_numbers_dates_and_api_names_are_locked():
@@ -63,3 +64,22 @@ def test_chinese_dates_and_counts_are_locked():
 )
 def test_broken_locks(new, reason):
     assert broken_lock("I fly from Rome to Oslo.", new, ["Rome", "Oslo"]) == reason
+
+
+def test_nested_names_are_locked_and_the_form_of_a_value_is_not():
+    parameters = {
+        "type": "object",
+        "properties": {
+            "filters": {"type": "object", "properties": {"max_price": {"type": "integer"}}},
+            "rows": {"type": "array", "items": {"type": "object", "properties": {"qty": {"type": "integer"}}}},
+        },
+    }
+    span = {"of": [[5, "five minutes"]], "form": {"kind": "unit", "from": "minutes", "to": "seconds"}}
+    conversation = Conversation(
+        (Message("user", "five minutes, in seconds"), Message("assistant", "ok")),
+        (Tool("find", "Find.", parameters),),
+        metadata={"calls": [{"name": "find", "spans": {"filters.max_price": span}}]},
+    )
+    assert Words.of(conversation).parameters == {"filters", "max_price", "rows", "qty"}
+    values = plan_values(conversation)["user"]
+    assert "five minutes" in values and not {"unit", "minutes", "seconds"} & set(values)
