@@ -25,12 +25,8 @@ from data_pipeline.dates import anchored, counts, festivals, months, past, weeks
 from data_pipeline.dates.ambiguous import ambiguous_date
 from data_pipeline.dates.arithmetic import (
     MONTHS_EN,
-    SMALL_EN,
-    SMALL_ZH,
     WEEKDAYS_EN,
     WEEKDAYS_ZH,
-    add_months,
-    month_end,
     ordinal,
 )
 from data_pipeline.dates.grammar import Expression, Grammar
@@ -41,18 +37,14 @@ __all__ = [
     "FUTURE",
     "MONTHS_EN",
     "PAST",
-    "SMALL_EN",
-    "SMALL_ZH",
     "WEEKDAYS_EN",
     "WEEKDAYS_ZH",
     "Span",
-    "add_months",
     "adverbial",
     "ambiguous_date",
     "date_span",
     "day_line",
     "explicit_date",
-    "month_end",
     "ordinal",
     "past_date",
     "relative_date",

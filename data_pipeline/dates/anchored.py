@@ -109,7 +109,7 @@ ENGLISH = (
     Family("day_before_festival", 1.5, _shifted(_FEST_EN, -1, "the day before {}")),
     Family("week_after_festival", 0.7, _shifted(_FEST_EN, 7, "a week after {}", "one week after {}")),
     Family("week_before_festival", 0.7, _shifted(_FEST_EN, -7, "a week before {}", "one week before {}")),
-    Family("two_days_beside_festival", 0.5, _shifted(_FEST_EN, 2, "two days after {}")),
+    Family("days_after_festival", 0.5, _counted(_FEST_EN, 1, 1, "en", "{n} days after {}")),
     Family("days_before_festival", 0.8, _counted(_FEST_EN, 1, -1, "en", "{n} days before {}")),
     Family("weeks_before_festival", 0.6, _counted(_FEST_EN, 7, -1, "en", "{n} weeks before {}")),
     Family("weekday_after_festival", 2, _weekday_beside(_FEST_EN, 1, "en", *_AFTER_EN)),

@@ -6,7 +6,6 @@ from datetime import date
 from data_pipeline.dates.arithmetic import (
     MONTHS_EN,
     SATURDAY,
-    SUNDAY,
     WEEKDAYS_EN,
     add_business_days,
     month_end,
@@ -165,12 +164,6 @@ def _end_of_named_month_next_year(*texts: str) -> Draw:
     return draw
 
 
-def _nth_weekend_zh(today: date, rng: random.Random) -> Expression:
-    weekday, place = rng.choice((SATURDAY, SUNDAY)), rng.choice((1, 2, 3))
-    first = month_start(today, 1)
-    return f"下个月{NTH_ZH[place]}{weekday_zh(weekday, rng)}", nth_weekday(first, weekday, place)
-
-
 ENGLISH = (
     Family("end_of_month", 3, _edge("end", 0, "the end of the month", "the end of this month", "month-end")),
     Family("last_day_of_month", 2, _edge("end", 0, "the last day of the month", "the last day of this month")),
@@ -253,7 +246,6 @@ CHINESE = (
         "本月第几个周几", 1.5, _nth(0, "zh", "这个月{nth}{weekday}", "本月{nth}{weekday}", "这个月的{nth}{weekday}")
     ),
     Family("几月第几个周几", 1.5, _nth_named("zh", "{month}月{nth}{weekday}", "{month}月的{nth}{weekday}")),
-    Family("下月第几个周末", 0.6, _nth_weekend_zh),
     Family("本月最后一个工作日", 1, _business_day(0, -1, "zh", "这个月最后一个工作日", "本月最后一个工作日")),
     Family("下月第一个工作日", 1, _business_day(1, 1, "zh", "下个月第一个工作日", "下个月的第一个工作日")),
     Family("下月最后一个工作日", 0.6, _business_day(1, -1, "zh", "下个月最后一个工作日")),
