@@ -55,7 +55,9 @@ class ProgrammaticTeacher:
         self._per_set = max(1, config.conversations_per_tool_set)
         shares = servable_shares(config.shares, self._tools)[0] if config.catalogue else config.shares
         self._requests = self._tools if not config.catalogue else [*built_in.tools, *self._tools]
-        self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed)
+        # One request to a model asks for a set of tools, and for as many kinds of conversations as possible.
+        mixed = config.teacher == "openai" and config.llm_mode == "free"
+        self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed, mixed)
         self._contrasts = plan_contrasts(self._cells, self._per_set, config.contrast, seed)
         self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
 

@@ -58,9 +58,22 @@ def apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def plan_cells(
-    num: int, shares: Mapping[str, float], languages: Mapping[str, float], per_set: int, seed: int
+    num: int,
+    shares: Mapping[str, float],
+    languages: Mapping[str, float],
+    per_set: int,
+    seed: int,
+    mixed: bool = False,
 ) -> list[Cell]:
     """Category and language of every index; both quotas are exact.
+
+    Args:
+        num: how many.
+        shares: of the categories.
+        languages: their shares.
+        per_set: indices that share a set of tools.
+        seed: of the order.
+        mixed: every set serves as many categories as the shares allow; else a few, which need fewer tools.
 
     Raises:
         ConfigError: an unknown category or language has a share.
@@ -81,13 +94,23 @@ def plan_cells(
         done[language] += 1
         cells[language].append(category)
     rng = random.Random(derive_seed(seed, "cells"))
-    ordered = [Cell(category, language) for language in languages for category in _in_runs(cells[language], rng)]
+    arrange = _spread if mixed else _in_runs
+    ordered = [Cell(category, language) for language in languages for category in arrange(cells[language], rng)]
     blocks = [ordered[i : i + per_set] for i in range(0, num, per_set)]
     tail = [blocks.pop()] if blocks and len(blocks[-1]) < per_set else []
     rng.shuffle(blocks)
     for block in blocks:
         rng.shuffle(block)
     return [cell for block in blocks + tail for cell in block]
+
+
+def _spread(categories: list[str], rng: random.Random) -> list[str]:
+    """Every category at even distances, from a random place on."""
+    places: list[tuple[float, str]] = []
+    for category in dict.fromkeys(categories):
+        count, start = categories.count(category), rng.random()
+        places += [((number + start) / count, category) for number in range(count)]
+    return [category for _, category in sorted(places)]
 
 
 def _in_runs(categories: list[str], rng: random.Random) -> list[str]:

@@ -1,6 +1,7 @@
 """Free mode: whole dialogues, decided by the simulator and the gates."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline_fakes import FakePlanner
 from data_pipeline.llm.free import BadDialogueError, agree, build_dialogue, describe_wanted, is_chinese, steps
 from data_pipeline.llm.free_prompts import KINDS, dialogue_messages
 from data_pipeline.programmatic import ProgrammaticTeacher
-from data_pipeline.scenarios import CATEGORIES
+from data_pipeline.scenarios import CATEGORIES, plan_cells
 from fcdist.config.types import GenerateConfig
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Message
@@ -268,3 +269,19 @@ def test_agreement_of_results(said, true, same):
 )
 def test_language_of_a_dialogue(text, chinese):
     assert is_chinese([Message("user", text)]) is chinese
+
+
+def test_a_request_asks_for_a_negative_and_for_slot_filling_among_others():
+    """What the source article asks of a language model, as far as the shares allow (slot filling: 0.96 of eight)."""
+    config = GenerateConfig(teacher="openai", llm_mode="free")
+    cells = plan_cells(4000, config.shares, config.languages, 8, 0, mixed=True)
+    requests = [{cell.category for cell in cells[i : i + 8]} for i in range(0, 4000, 8)]
+    assert sum({"negative", "slot_filling"} <= kinds for kinds in requests) > 0.9 * len(requests)
+    plain = plan_cells(4000, config.shares, config.languages, 8, 0)
+    assert Counter(cells) == Counter(plain)  # another order, the same quotas
+    planner = ProgrammaticTeacher(replace(config, num_conversations=160), 0)
+    plans = [planner.conversation(index) for index in range(160)]
+    by_set = {}
+    for plan in plans:
+        by_set.setdefault(plan.metadata["tool_set"], set()).add(plan.category)
+    assert sum(map(len, by_set.values())) > 5 * len(by_set)
