@@ -225,6 +225,11 @@ _NEEDS_AN = re.compile(r"\b[Aa] ?$")
 _VOWEL = re.compile(r"[aeiou8](?!ne\b|ni|se)|11|18", re.I)
 
 
+def article_before(text: str) -> str:
+    """The indefinite article that goes before `text`."""
+    return "an" if _VOWEL.match(text) else "a"
+
+
 def _run_together(left: str, right: str) -> bool:
     return left.isascii() and right.isascii() and left.isalnum() and right.isalnum() and (left + right).strip() != ""
 

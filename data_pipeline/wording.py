@@ -16,7 +16,7 @@ import yaml
 
 from data_pipeline.catalogue import FOLDER, BaseTool, Param
 from data_pipeline.noise import NOISY, code_switched, noisy
-from data_pipeline.sentences import Template, compiled, requests, with_preposition, written
+from data_pipeline.sentences import Template, article_before, compiled, requests, with_preposition, written
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
 
@@ -261,7 +261,10 @@ def phrase(param: Param, value: Value, language: str, rng: random.Random) -> str
         return attribute(param, value, language, rng)
     if param.kind == "date" and language == "en":
         return _dated(options, value.text, rng)
-    return rng.choice(options).format(value.text)
+    chosen = rng.choice(options)
+    if language == "en":
+        chosen = re.sub(r"\ba(?= \{)", article_before(value.text), chosen)
+    return chosen.format(value.text)
 
 
 def _dated(options: Sequence[str], text: str, rng: random.Random) -> str:

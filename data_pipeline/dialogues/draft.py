@@ -166,7 +166,12 @@ class Draft:
         out: Values = {}
         for param in instance.params:
             if param.required or param.key in must or self.rng.random() < share:
-                out[param.key] = sample(param.spec, self.context(relative))
+                value = sample(param.spec, self.context(relative))
+                for _ in range(_TRIES):  # nobody goes from a place to the same place
+                    if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
+                        break
+                    value = sample(param.spec, self.context(relative))
+                out[param.key] = value
         return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
     def another(self, param: Param, not_these: Sequence[Any]) -> Value:

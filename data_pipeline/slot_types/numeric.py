@@ -51,7 +51,7 @@ def _num(spec: Spec, context: Context) -> Value:
 
 def _money(spec: Spec, context: Context) -> Value:
     arg: float = whole(spec, context)
-    if spec.get("hi", 100) <= 500 and context.rng.random() < 0.25:
+    if spec.get("cents") and context.rng.random() < 0.4:
         arg = round(arg + context.rng.choice((0.5, 0.99, 0.25, 0.95)), 2)
     text = number_text(arg, context, plain=True)
     if context.chinese:

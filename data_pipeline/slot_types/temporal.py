@@ -42,7 +42,6 @@ _FREQUENCIES = (
     ("daily", "every day", "每天"),
     ("weekly", "every week", "每周"),
     ("monthly", "every month", "每个月"),
-    ("yearly", "every year", "每年"),
     ("weekdays", "on weekdays", "每个工作日"),
 )
 
