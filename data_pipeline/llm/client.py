@@ -174,7 +174,10 @@ class LlmClient:
         dialect = self._dialect
         self._requests += 1
         try:
-            completion = read_answer(await create(**dialect.body(request, self._settings)), self._settings)
+            # The package's own time-out starts anew with every byte.
+            async with asyncio.timeout(self._settings.timeout_s):
+                answer = await create(**dialect.body(request, self._settings))
+            completion = read_answer(answer, self._settings)
         except openai.APIStatusError as error:
             self._reached = True
             if other := dialect.after(error.status_code, f"{error.message} {error.param}"):
@@ -185,7 +188,7 @@ class LlmClient:
             if error.status_code not in RETRIED or error.code == "insufficient_quota":
                 failure.final = refusal(error.status_code, error.message, self._settings)
             return failure
-        except openai.APITimeoutError as error:
+        except (openai.APITimeoutError, TimeoutError) as error:
             trouble = f"no answer within generate.timeout_s={self._settings.timeout_s:g}"
             return _Failure(trouble, billed=_was_sent(error))
         except openai.APIConnectionError as error:
@@ -276,7 +279,7 @@ def _expected_tokens(bound: Usage) -> float:
     return prompt + min(prompt, bound.completion_tokens)
 
 
-def _was_sent(error: openai.APIConnectionError) -> bool:
+def _was_sent(error: Exception) -> bool:
     """Whether the request had reached the server before the connection broke."""
     return type(error.__cause__).__name__ not in (
         "ConnectError",

@@ -32,7 +32,17 @@ def read_list(text: str, schema: Mapping[str, Any]) -> list[Any]:
     """
     ((name, wanted),) = schema["properties"].items()
     validator = _validator(json.dumps(wanted["items"]))
-    return [item for value in _values(text) for item in _items(value, name) if validator.is_valid(item)]
+    items = (item for value in _values(text) for item in _items(value, name))
+    return [item for item in items if _is_writable(item) and validator.is_valid(item)]
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether no text in `value` has an escaped half of a surrogate pair, which no file can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _items(value: Any, name: str) -> list[Any]:

@@ -167,6 +167,7 @@ def read_answer(answer: Any, settings: LlmSettings, factor: float = 1.0) -> Comp
         raise NoCompletionError from None
     if not isinstance(text, str):
         raise NoCompletionError
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of pairs cannot be written
     usage = _usage(body.get("usage"), settings, factor)
     refused = bool(refusal) or finish_reason == "content_filter"
     return Completion(text, finish_reason, refused, usage or Usage(answers=1), metered=usage is not None)

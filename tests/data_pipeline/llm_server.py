@@ -107,6 +107,8 @@ class LlmServer:
         if behaviour == "hang_up":
             return 200, {"x-cut": "0"}, b""
         answer = self.completion(body, behaviour)
+        if behaviour == "drip":
+            return 200, {"x-drip": "0.1"}, json.dumps(answer).encode()
         return 200, {"x-cut": "40"} if behaviour == "cut_off" else {}, json.dumps(answer).encode()
 
     def failure(self, behaviour):
@@ -127,6 +129,10 @@ class LlmServer:
             text = f"Sure, here you are:\n```json\n{json.dumps(items)}\n```"
         elif behaviour == "malformed":
             text = "I am sorry, as a model I like prose."
+        elif behaviour == "surrogates":
+            text = text.replace("Thanks!", "Thanks \\ud83d\\ude00!").replace("Thanks", "Thanks \\ud83d", 1)
+        elif behaviour == "raw_surrogate":
+            text = text.replace("Thanks", "Thanks \ud83d", 1)
         elif behaviour == "refusal":
             text, refusal = None, "I cannot help with that."
         elif behaviour == "filtered":
@@ -267,6 +273,16 @@ def error(status, message, headers=None, code=None):
     return status, headers or {}, json.dumps({"error": {"message": message, "code": code}}).encode()
 
 
+def pieces(data, pause):
+    """`data` at once, or bit by bit with a pause after each bit."""
+    if not pause:
+        yield data
+        return
+    for start in range(0, len(data), 20):
+        yield data[start : start + 20]
+        time.sleep(pause)
+
+
 @contextmanager
 def serving(server):
     """Run `server` on a free port of the loopback; yields its base URL."""
@@ -303,7 +319,8 @@ def serving(server):
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(data) + (cut == "0")))
                 self.end_headers()
-                self.wfile.write(data if cut is None else data[: int(cut)])
+                for piece in pieces(data if cut is None else data[: int(cut)], float(headers.get("x-drip", 0))):
+                    self.wfile.write(piece)
                 self.close_connection = cut is not None
             except OSError:
                 pass  # the client gave up waiting

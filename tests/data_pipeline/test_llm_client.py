@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -76,6 +77,23 @@ def test_answer_without_a_usable_count_is_kept_and_charged_at_its_bound(tmp_path
 def test_content_filter_refuses_the_drafts_of_one_request(tmp_path):
     drafts, asked = run(LlmServer(script=["filtered"]), tmp_path, max_concurrency=1)
     assert reasons(drafts) == {"llm_refused": 4, None: 8} and asked.traffic().requests == 3
+
+
+def test_answer_that_trickles_in_is_given_up_in_time(tmp_path):
+    started = time.monotonic()
+    drafts, asked = run(LlmServer(script=["drip"]), tmp_path, TASKS[:4], max_concurrency=1, timeout_s=0.5)
+    assert reasons(drafts) == {None: 4} and (asked.traffic().retries, asked.traffic().lost) == (1, 1)
+    assert time.monotonic() - started > 0.5
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"), [("surrogates", {None: 3, "llm_missing_item": 1}), ("raw_surrogate", {None: 4})]
+)
+def test_text_that_no_file_can_hold_does_not_stop_the_run(tmp_path, behaviour, expected):
+    drafts, _ = run(LlmServer(behaviour=behaviour), tmp_path, TASKS[:4])
+    assert reasons(drafts) == expected
+    for draft in drafts:
+        json.dumps(draft.conversation.to_wire(), ensure_ascii=False).encode()
 
 
 def test_no_request_is_sent_while_the_server_wants_a_pause(tmp_path):
