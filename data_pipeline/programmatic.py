@@ -99,7 +99,8 @@ class ProgrammaticTeacher:
         for call in (call for message in conversation.messages for call in message.tool_calls):
             world.restore(told["setup"])
             instance = by_name[call.name]
-            yield world.execute(instance.base, instance.restore(decoded_arguments(call)), instance.labels)
+            arguments = instance.restore(decoded_arguments(call))
+            yield instance.result(world.execute(instance.base, arguments, instance.labels))
 
     def _draft(self, index: int, attempt: int, tool_set: ToolSet) -> Draft:
         cell = self._cells[index]

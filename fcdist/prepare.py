@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fcdist.config.entry import entry
-from fcdist.config.run_folder import store_dir
+from fcdist.config.run_folder import AUDIT_REPORT, audit_dir, store_dir
 from fcdist.config.types import Config
 from fcdist.data.statistics import describe_packing, describe_store
 from fcdist.data.store import build_store, open_store
-from fcdist.data.tables import print_packing, print_report
+from fcdist.data.tables import print_audit, print_packing, print_report
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
@@ -42,6 +42,7 @@ def prepare(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
     print_packing(console, packing, batch)
     took = "reused, nothing changed" if reused else f"{time.monotonic() - started:.1f} s"
     console.print(f"store: {folder} ({took}); facts: {folder / REPORT}", soft_wrap=True, highlight=False)
+    print_audit(console, audit_dir(cfg) / AUDIT_REPORT)
     if any(report["dropped"].values()):
         console.print(f"dropped records, with reasons: {folder / 'dropped.jsonl'}", soft_wrap=True, highlight=False)
 

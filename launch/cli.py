@@ -21,6 +21,7 @@ from launch.sweep import plan_members, run_sweep
 VERBS = {
     "generate": "write function-call conversations (generate.teacher=programmatic|openai), or general chat (self)",
     "merge": "finished shards -> deduplicated, decontaminated, split data set with exports and data card",
+    "audit": "gates over data.sources of any origin: a table of what is wrong, kept rows and rejects as shards",
     "prepare": "import, mix, tokenise: sources -> token store",
     "show": "print a pack in the terminal with roles, positions and the mask in colour",
     "preflight": "check config, data and plan without training",

@@ -12,6 +12,7 @@ from fcdist.errors import ConfigError
 MODULES = {
     "generate": "data_pipeline.generate",
     "merge": "data_pipeline.merge",
+    "audit": "data_pipeline.audit",
     "replay": "fcdist.replay",
     "prepare": "fcdist.prepare",
     "show": "fcdist.show",

@@ -11,7 +11,7 @@ Metadata that is read (user turns, calls and values counted from 0):
                 "form"} for a value in another form (see gate_units)
     missing     [{"name", "noun"}] required parameters that the first request leaves out; the first answer asks for them
     asked_again [{"name", "noun"}] those that the second question asks for
-    nouns       name → noun of all parameters of the tool that is asked about: a question names no others
+    nouns       what all parameters of the tool are called: a question names only those that it asks for
     withheld    [{"name", "noun"}] those the user never gives: no call
     looked_up   [{"name", "noun", "call"}] those that a call finds out
     ambiguous   {"name", "text", "readings": [ISO dates]}: a date that must be asked about before the first call

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from data_pipeline.gates.reading import Reading, fold, is_error
@@ -25,19 +25,20 @@ _IDENTITY = re.compile(
 )
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,})")
 _EXAMPLE_DOMAIN = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:example|test|invalid|localhost))$")
-_PHONE = re.compile(
+_PHONE = re.compile(  # ASCII: numbers stand right beside ideographs
     r"(?<![\w.-])(?:\+\d{1,3}[\s-]?)?(?:\(\d{3}\)\s?|\d{3}[\s-])\d{3}[\s-]\d{4}(?![\w-])|(?<![\w.-])\+\d{10,14}(?!\d)|"
-    r"(?<![\w.-])(?:\+?86[\s-]?)?1[3-9]\d{9}(?!\d)|(?<![\w.-])0\d{2,3}-\d{7,8}(?!\d)"
+    r"(?<![\w.-])(?:\+?86[\s-]?)?1[3-9]\d{9}(?!\d)|(?<![\w.-])0\d{2,3}-\d{7,8}(?!\d)",
+    re.ASCII,
 )
-_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){14,18}\d(?![\w.])")
+_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){14,18}\d(?![\w.])", re.ASCII)
 _CARD_ISSUER = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|5\d\d)\d{12}|62\d{14,17}")
 _TEST_CARDS = re.compile(
     r"4111111111111111|4242424242424242|4000\d{12}|5555555555554444|378282246310005|4012888888881881"
 )
 _NATIONAL_ID = re.compile(
-    r"(?<![\w.-])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\w)"
+    r"(?<![\w.-])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\w)", re.ASCII
 )
-_SOCIAL_SECURITY = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
+_SOCIAL_SECURITY = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])", re.ASCII)
 _CHECK_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _UNITS = re.compile(r"[^\W_\u3400-\u9fff]+|[\u3400-\u9fff]")
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){8}")
@@ -111,16 +112,19 @@ def identity(reading: Reading) -> str | None:
 def personal_data(reading: Reading) -> str | None:
     """The assistant invents no way to reach a person, and nobody gives a number that could be somebody's card or id."""
     texts = [" ".join((m.content or "", *(call.arguments for call in m.tool_calls))) for m in reading.messages]
+    quantities = {str(v) for call in reading.calls for v in call.leaves.values() if isinstance(v, int | float)}
     for place, message in enumerate(reading.messages):
         if message.role == "assistant":
             own = f"{texts[place]} {message.thought or ''}"
-            if ("@" in own or _LONG_NUMBER.search(own)) and (reason := _invented_contact(own, texts[:place])):
+            if ("@" in own or _LONG_NUMBER.search(own)) and (
+                reason := _invented_contact(own, texts[:place], quantities)
+            ):
                 return reason
     everything = "\n".join(texts)
     return _real_number(everything) if _LONG_NUMBER.search(everything) else None
 
 
-def _invented_contact(text: str, before: Sequence[str]) -> str | None:
+def _invented_contact(text: str, before: Sequence[str], quantities: Collection[str]) -> str | None:
     given = "\n".join(before)
     for match in _EMAIL.finditer(text):
         if not _EXAMPLE_DOMAIN.search(match[1].lower()) and match[0].lower() not in given.lower():
@@ -129,7 +133,7 @@ def _invented_contact(text: str, before: Sequence[str]) -> str | None:
     for match in _PHONE.finditer(text):
         digits = re.sub(r"\D", "", given) if digits is None else digits
         number = re.sub(r"\D", "", match[0])
-        if number not in digits and number[-10:] not in digits:
+        if number not in quantities and number not in digits and number[-10:] not in digits:
             return "invented_phone"
     return None
 

@@ -72,21 +72,23 @@ def _asks_for(reading: Reading, slots: Sequence[Mapping[str, str]], place: int) 
         if noun not in text:
             return "question_names_other_slot"
         text = text.replace(noun, " ")
-    asked_for = {slot["name"] for slot in slots}
-    return "question_names_given_slot" if any(_names(text, n) for n in _other_nouns(reading, asked_for)) else None
+    others = _other_nouns(reading, {fold(slot["noun"]) for slot in slots})
+    return "question_names_given_slot" if any(_names(text, noun) for noun in others) else None
 
 
 def _other_nouns(reading: Reading, asked_for: set[str]) -> Iterator[str]:
     """What the tool's other parameters are called, where the writer noted it."""
     nouns = reading.facts.get("nouns")
-    if isinstance(nouns, Mapping):
-        missing = {fold(noun) for name, noun in nouns.items() if name in asked_for}
-        yield from (fold(noun) for name, noun in nouns.items() if name not in asked_for and fold(noun) not in missing)
+    if isinstance(nouns, list) and "llm" not in reading.facts:  # in free words "for the hotel" asks for no hotel
+        yield from (noun for noun in map(fold, nouns) if noun not in asked_for)
 
 
 def _names(text: str, noun: str) -> bool:
     if not noun.isascii():
-        return len(noun) > 1 and noun in text
+        if len(noun) > 1:
+            return noun in text
+        # One ideograph is a word of its own only between joints: 半径和高是？
+        return re.search(rf"(?:^|[和与及、，,的\s]){noun}(?:$|[和与及、，,是呢吗？?请分\s])", text) is not None
     return re.search(rf"\b{re.escape(noun)}\b", text) is not None
 
 

@@ -35,7 +35,7 @@ _TIME_UNITS: dict[str, float] = {
 _TIME_UNITS |= {"week": 604_800, "周": 604_800, "millisecond": 0.001, "毫秒": 0.001}
 _SECONDS_IN = re.compile("|".join(sorted(_TIME_UNITS, key=len, reverse=True)))
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[\u3400-\u9fff]")
-_SPLIT = re.compile(r"[\s,;/|、，；:：()（）&.+\-~\"'“”]+")
+_SPLIT = re.compile(r"[\s!?！？,;/|、，；:：()（）&.+\-~\"'“”]+")
 _STOP_WORDS = "a an and at by de for from in la le of on or the to with 的 和 与 吧 了 在"
 _STOP = frozenset(_STOP_WORDS.split())
 _RELATIVE = re.compile(
@@ -44,7 +44,7 @@ _RELATIVE = re.compile(
 )
 _PEOPLE = {
     1: re.compile(r"\b(?:an?|my|me|single|myself|solo|alone|i)\b|自己|独自|一"),
-    2: re.compile(r"\b(?:couple|pair|both|double|twice|and i|and me|and myself|another)\b|我和|俩|双|两"),
+    2: re.compile(r"\b(?:couple|pair|both|double|twice|and i|and me|and myself|me and|another)\b|我和|俩|双|两"),
 }
 """Words that count people or things without a number."""
 _YES = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False, "是": True, "否": False}
@@ -98,6 +98,10 @@ def _iso(text: str) -> str | None:
         except ValueError:
             continue
     return None
+
+
+def _is_code(part: str) -> bool:
+    return part.isascii() and part.isalnum() and not part.isalpha() and (len(part) > 3 or not part.isdigit())
 
 
 def leaves_day_open(text: str) -> bool:
@@ -181,7 +185,8 @@ class Evidence:
             return True
         if any(self.says(name) for name in other_names(text)):
             return True
-        return self._carries_moment(text, schema) or self._carries_name(text)
+        moment = self._carries_moment(text, schema)
+        return self._carries_name(text) if moment is None else moment
 
     def _carries_number(self, value: float, schema: Mapping[str, Any]) -> bool:
         if any(abs(value - n) < 1e-6 for n in self.numbers) or value in (schema.get("enum") or ()):
@@ -226,7 +231,8 @@ class Evidence:
         others = [fold(str(m)) for m in members if m != value]
         return not any(len(m) > 3 and re.search(rf"\b{re.escape(m)}\b", self._latest) for m in others)
 
-    def _carries_moment(self, text: str, schema: Mapping[str, Any]) -> bool:
+    def _carries_moment(self, text: str, schema: Mapping[str, Any]) -> bool | None:
+        """Whether a date, a time or both was said; None for other texts."""
         if _ISO_DATE.fullmatch(text):
             return text in self._dates or self._says_day(text)
         if _ISO_MONTH.fullmatch(text):
@@ -238,8 +244,8 @@ class Evidence:
         if match := re.fullmatch(r"(\d{1,2}:\d{2})(?::00)?(?:\s*[ap]m)?", text):
             return bool(times(text) & self._times) or f"{match[1]:0>5}" in self._times
         if moment := _MOMENT.fullmatch(text.upper()):
-            return self._carries_moment(moment[1], schema) and moment[2] in self._times
-        return False
+            return bool(self._carries_moment(moment[1], schema)) and moment[2] in self._times
+        return None
 
     def _says_day(self, iso: str) -> bool:
         """A day whose month or year is left open, or that is relative to a date nobody told."""
@@ -265,6 +271,8 @@ class Evidence:
         parts = [part for part in _SPLIT.split(text) if part and part not in _STOP]
         if not parts or all(part in self.text for part in parts):
             return True
+        if any(_is_code(part) and part not in self.text for part in parts):
+            return False  # of names a word may be left out, of codes no digit
         said = sum(self._says(part) for part in parts)
         if said >= max(1, _ABBREVIATED * len(parts)):
             return True
@@ -276,10 +284,14 @@ class Evidence:
         if part in self.words or part in self.text or _number(part) in self.numbers:
             return True
         if part.isascii():
-            return len(part) > 3 and any(
-                part[0] == word[0] and SequenceMatcher(None, part, word).ratio() >= _ALIKE
-                for word in self.words
-                if len(word) > 2 and abs(len(word) - len(part)) < 4
+            return (
+                len(part) > 3
+                and part.isalpha()
+                and any(
+                    part[0] == word[0] and SequenceMatcher(None, part, word).ratio() >= _ALIKE
+                    for word in self.words
+                    if len(word) > 2 and abs(len(word) - len(part)) < 4
+                )
             )
         return self._shares_ideographs(part)
 

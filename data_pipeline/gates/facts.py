@@ -21,6 +21,7 @@ _QUANTITY = re.compile(
     r"[kxcfvdwa]|ft|in|bn|usd|eur|gbp|cny|rmb)",
     re.I,
 )
+_GROUPED = re.compile(r"(?<![\w.])\+?\(?\d(?:[ ()-]{0,2}\d){6,}(?![\w:])", re.ASCII)
 _NUMBER = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
 _SCALED = re.compile(r"(\d+(?:,\d{3})*(?:\.\d+)?)\s*(thousand|million|billion|万|亿|k\b|m\b)", re.I)
 _SCALE = {"thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "billion": 1e9, "万": 1e4, "亿": 1e8}
@@ -127,10 +128,11 @@ class Told:
         told = {(month, day) for month, day, _ in days(text)}
         if not all(self._has(self._days, day, turn) for day in told) and not self._day_is_open(told, turn):
             return "date"
-        rest = _DAY.sub(" ", text) if told else text
+        rest = _GROUPED.sub(lambda m: " " if self._has_digits(m[0], turn) else m[0], text)
+        rest = _DAY.sub(" ", rest) if told else rest
         for clock in _CLOCK.findall(rest):
             said = times(clock, loose=True)
-            if said and not any(self._has(self._clocks, time, turn) for time in said):
+            if not any(self._has(self._clocks, time, turn) for time in said) and not self.says(fold(clock), turn):
                 return "time"
         rest = _CLOCK.sub(" ", rest)
         for token in _IDENTIFIER.findall(rest):
@@ -160,8 +162,8 @@ class Told:
         value = float(digits)
         if self._has(self._numbers, value, turn):
             return True
-        if len(digits) >= 5 and any(digits in self._digits(place) for place in range(turn)):
-            return True  # telephone numbers are grouped in many ways
+        if len(digits) >= 5 and self._has_digits(digits, turn):
+            return True
         known = {n for place in range(turn) for n in self._numbers(place)}
         decimals = len(digits.partition(".")[2])
         if any(value in (round(n, decimals), round(n * 100, decimals)) for n in known if n % 1):
@@ -170,6 +172,11 @@ class Told:
         if any(abs(scale - n) <= 0.05 * scale for scale in scales for n in known if n >= 1000):
             return True
         return re.search(rf"(?<!\d){re.escape(digits)}(?!\d)", self._tools) is not None
+
+    def _has_digits(self, text: str, turn: int) -> bool:
+        """Whether the digits of `text` were told in a row: telephone numbers are grouped in many ways."""
+        digits = re.sub(r"\D", "", text)
+        return any(digits in self._digits(place) for place in range(turn))
 
     def _day_is_open(self, told: set[tuple[int, int]], turn: int) -> bool:
         """Whether nobody could place the user's days, as no message tells the date; or a tool has it as default."""

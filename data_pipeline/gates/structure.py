@@ -9,7 +9,7 @@ from fcdist.schema.checks import check_conversation, check_tools
 from fcdist.schema.conversation import Tool
 
 MAX_CHARACTERS = 12_000
-MAX_THOUGHT = 400
+MAX_THOUGHT = 600
 
 
 def structure(reading: Reading) -> str | None:

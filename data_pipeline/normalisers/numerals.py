@@ -70,8 +70,10 @@ def _chinese_value(text: str) -> float:
     for token in _TOKENS_ZH.findall(whole):
         if token in _SCALES_ZH and _SCALES_ZH[token] < 10_000:
             section, digit = section + (digit or 1) * _SCALES_ZH[token], 0.0
-        elif token in _SCALES_ZH:
-            total, section, digit = (total + section + digit) * _SCALES_ZH[token], 0.0, 0.0
+        elif token == "万":
+            total, section, digit = total + (section + digit) * 10_000, 0.0, 0.0
+        elif token == "亿":
+            total, section, digit = (total + section + digit) * 100_000_000, 0.0, 0.0
         else:
             digit = _DIGITS_ZH[token] if token in _DIGITS_ZH else float(token)
             last_scale = before

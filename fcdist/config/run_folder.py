@@ -6,6 +6,7 @@ RUN/
   shards/held_out        generated from domains never trained on
   shards/general         general chat
   merged/                what `merge` makes of shards: train/, validation/, exports/, data card
+  audit/                 what `audit` found in data.sources: a folder a source with kept and rejected rows, report.json
   store/                 token store of `prepare`
   log/                   metrics.jsonl, TensorBoard, W&B, rank logs
   checkpoints/step-*     resumable state
@@ -22,6 +23,7 @@ from fcdist.config.types import Config
 from fcdist.errors import ConfigError
 
 CONFIG_NAME = "config.yaml"
+AUDIT_REPORT = "report.json"
 
 
 def read_config(run_dir: Path, name: str = CONFIG_NAME) -> Config:
@@ -63,6 +65,11 @@ def held_out_dir(config: Config) -> Path:
 def general_dir(config: Config) -> Path:
     """Where `generate generate.teacher=self` writes."""
     return Path(config.run_dir, "shards", "general")
+
+
+def audit_dir(config: Config) -> Path:
+    """Where `audit` writes."""
+    return Path(config.run_dir, "audit")
 
 
 def store_dir(config: Config) -> Path:

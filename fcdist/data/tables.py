@@ -1,6 +1,8 @@
 """The facts of a token store as tables and lines in the terminal."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -53,6 +55,17 @@ def print_report(console: Console, report: dict[str, Any], sources: Sequence[str
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_audit(console: Console, path: Path) -> None:
+    """Print what `fcdist audit` found in the same sources, or that it can be asked."""
+    if not path.is_file():
+        console.print("contents not checked; `fcdist audit --run RUN` says what the gates find in these sources")
+        return
+    for name, found in json.loads(path.read_text(encoding="utf-8"))["sources"].items():
+        most = ", ".join(f"{reason} {count:,}" for reason, count in list(found["reasons"].items())[:3])
+        line = f"audit of {name}: {found['refused']:,} of {found['read']:,} rows refused"
+        console.print(f"{line}{f' ({most})' if most else ''}; see {path}", highlight=False, soft_wrap=True)
 
 
 def print_packing(console: Console, facts: PackingFacts, batch: BatchConfig) -> None:

@@ -1,206 +1,237 @@
-"""Gates catch what is wrong: seeded corruptions of good conversations, each of a known kind."""
+"""Gates refuse what is wrong, each for its own reason, and leave alone what is right."""
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
 
 import pytest
 
-from data_pipeline.gates import GATES, first_failure
+from benchmarks.corruptions import CORRUPTIONS
+from data_pipeline.gates import GATES, all_failures, first_failure
 from data_pipeline.programmatic import ProgrammaticTeacher
+from data_pipeline.replay import replays
 from fcdist.config.types import GenerateConfig
-from fcdist.schema.conversation import Conversation, Message, ToolCall
+from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 
-Corruption = Callable[[Conversation, random.Random], Conversation | None]
-
-
-def with_call(conversation: Conversation, change: Callable[[ToolCall], ToolCall | None]) -> Conversation | None:
-    """The conversation with its first call changed, or None where that is not possible."""
-    for position, message in enumerate(conversation.messages):
-        if message.tool_calls:
-            changed = change(message.tool_calls[0])
-            if changed is None or changed == message.tool_calls[0]:
-                return None
-            calls = (changed, *message.tool_calls[1:])
-            return with_message(conversation, position, replace(message, tool_calls=calls))
-    return None
-
-
-def with_message(conversation: Conversation, position: int, message: Message) -> Conversation:
-    messages = list(conversation.messages)
-    messages[position] = message
-    return replace(conversation, messages=tuple(messages))
-
-
-def with_argument(conversation: Conversation, change: Callable[[str, object], object]) -> Conversation | None:
-    """The first call with the first argument for which `change` gives something else."""
-
-    def changed(call: ToolCall) -> ToolCall | None:
-        arguments = json.loads(call.arguments)
-        for key, value in arguments.items():
-            new = change(key, value)
-            if new is not None and new != value:
-                return replace(call, arguments=json.dumps({**arguments, key: new}, ensure_ascii=False))
-        return None
-
-    return with_call(conversation, changed)
-
-
-def wrong_date(c, rng):
-    def shift(key, value):
-        if isinstance(value, str) and len(value) == 10 and value[4] == value[7] == "-" and value[:4].isdigit():
-            return (date.fromisoformat(value) + timedelta(rng.choice((-7, -1, 1, 7, 365)))).isoformat()
-        return None
-
-    return with_argument(c, shift)
-
-
-def wrong_number(c, rng):
-    return with_argument(c, lambda k, v: v + rng.choice((1, 7, 100)) if type(v) in (int, float) else None)
-
-
-def wrong_text(c, rng):
-    return with_argument(c, lambda k, v: "Quxville" if isinstance(v, str) else None)
-
-
-def invented_id(c, rng):
-    def invent(key, value):
-        return f"ZZ-{rng.randint(10**5, 10**6)}" if isinstance(value, str) and key.lower().endswith("id") else None
-
-    return with_argument(c, invent)
-
-
-def swapped_arguments(c, rng):
-    def swap(call):
-        arguments = json.loads(call.arguments)
-        for a in arguments:
-            for b in arguments:
-                same_kind = type(arguments[a]) is type(arguments[b]) and isinstance(arguments[a], str | int | float)
-                if a < b and same_kind and arguments[a] != arguments[b]:
-                    swapped = {**arguments, a: arguments[b], b: arguments[a]}
-                    return replace(call, arguments=json.dumps(swapped, ensure_ascii=False))
-        return None
-
-    return with_call(c, swap)
-
-
-def unknown_tool(c, rng):
-    return with_call(c, lambda call: replace(call, name=call.name + "_x"))
-
-
-def missing_slot(c, rng):
-    def drop(call):
-        arguments = json.loads(call.arguments)
-        required = next(t for t in c.tools if t.name == call.name).parameters["required"]
-        if not required:
-            return None
-        arguments.pop(rng.choice(required))
-        return replace(call, arguments=json.dumps(arguments, ensure_ascii=False))
-
-    return with_call(c, drop)
-
-
-def unsaid_optional(c, rng):
-    def add(call):
-        arguments = json.loads(call.arguments)
-        properties = next(t for t in c.tools if t.name == call.name).parameters["properties"]
-        spare = [k for k, v in properties.items() if k not in arguments and v.get("type") == "integer"]
-        return replace(call, arguments=json.dumps({**arguments, spare[0]: 3})) if spare else None
-
-    return with_call(c, add)
-
-
-def call_in_negative(c, rng):
-    if c.category != "negative" or c.tools[0].parameters["required"] == []:
-        return None
-    last = c.messages[-1]
-    call = ToolCall("call_1", c.tools[0].name, "{}")
-    return replace(c, messages=(*c.messages[:-1], replace(last, content=None, tool_calls=(call,))))
-
-
-def question_skipped(c, rng):
-    if c.category != "slot_filling":
-        return None
-    ask = next(i for i, m in enumerate(c.messages) if m.role == "assistant")
-    return None if c.messages[ask].tool_calls else replace(c, messages=c.messages[:ask] + c.messages[ask + 2 :])
-
-
-def question_for_other_slot(c, rng):
-    if not c.metadata.get("missing"):
-        return None
-    ask = next(i for i, m in enumerate(c.messages) if m.role == "assistant")
-    return with_message(c, ask, replace(c.messages[ask], content="What is your shoe size?"))
-
-
-def answer_contradicts(c, rng):
-    for position in range(len(c.messages) - 1, 0, -1):
-        message = c.messages[position]
-        if message.role == "assistant" and message.content and c.messages[position - 1].role == "tool":
-            if not any(char.isdigit() for char in message.content):
-                return None
-            changed = "".join(str((int(x) + 3) % 10) if x.isascii() and x.isdigit() else x for x in message.content)
-            return with_message(c, position, replace(message, content=changed))
-    return None
-
-
-def thought_names_other_tool(c, rng):
-    for position, message in enumerate(c.messages):
-        if message.tool_calls and message.thought:
-            return with_message(c, position, replace(message, thought="Use teleport_home now."))
-    return None
-
-
-def repeated_call(c, rng):
-    for position, message in enumerate(c.messages):
-        if message.tool_calls:
-            end = position + 1 + len(message.tool_calls)
-            return replace(c, messages=(*c.messages[:end], *c.messages[position:]))
-    return None
-
-
-CORRUPTIONS: dict[str, Corruption] = {
-    f.__name__: f
-    for f in (
-        wrong_date,
-        wrong_number,
-        wrong_text,
-        invented_id,
-        swapped_arguments,
-        unknown_tool,
-        missing_slot,
-        unsaid_optional,
-        call_in_negative,
-        question_skipped,
-        question_for_other_slot,
-        answer_contradicts,
-        thought_names_other_tool,
-        repeated_call,
-    )
-}
+TEXT_ONLY = ("wrong name", "invented id", "missing argument", "unknown tool", "dropped tool", "invented fact in answer")
+"""Ways to spoil a row that show without any declaration of the writer."""
+HOTEL = Tool(
+    "book_hotel",
+    "Book a hotel.",
+    {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "City."},
+            "check_in": {"type": "string", "description": "Day, YYYY-MM-DD."},
+            "nights": {"type": "integer", "description": "Number of nights."},
+            "room": {"type": "string", "enum": ["single", "double"], "description": "Kind of room."},
+        },
+        "required": ["city"],
+    },
+)
 
 
 @pytest.fixture(scope="module")
-def good() -> list[Conversation]:
-    teacher = ProgrammaticTeacher(GenerateConfig(num_conversations=400), seed=21)
-    return [teacher.conversation(i) for i in range(400)]
+def teacher() -> ProgrammaticTeacher:
+    return ProgrammaticTeacher(GenerateConfig(num_conversations=900), seed=21)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_are_caught(name, good):
-    rng = random.Random(name)
-    broken = [b for c in good if (b := CORRUPTIONS[name](c, rng)) is not None][:60]
-    assert len(broken) >= 10
-    missed = [c for c in broken if first_failure(GATES, c) is None]
-    assert len(missed) <= 0.05 * len(broken), [(c.id, [m.content for m in c.messages]) for c in missed[:3]]
+@pytest.fixture(scope="module")
+def good(teacher) -> list[Conversation]:
+    return [teacher.conversation(i) for i in range(900)]
 
 
-def test_without_declared_words_values_are_still_traced(good):
+def test_nothing_that_is_right_is_refused(good, teacher):
+    refused = [(r, c.id) for c in good if (r := first_failure(GATES, c) or replays(c, teacher.execute))]
+    assert refused == []
+
+
+@pytest.mark.parametrize("way", CORRUPTIONS)
+def test_what_is_spoilt_is_refused(way, good, teacher):
+    rng = random.Random(way)
+    spoilt = [s for c in good if (s := CORRUPTIONS[way](c, rng)) not in (None, c)][:30]
+    assert len(spoilt) >= 5
+    missed = [s for s in spoilt if first_failure(GATES, s) is None and replays(s, teacher.execute) is None]
+    assert len(missed) <= 0.04 * len(spoilt), [[m.content for m in s.messages] for s in missed[:2]]
+
+
+def test_rows_that_declare_nothing_are_read_by_their_words(good):
     plain = [replace(c, metadata=None) for c in good]
-    failed = [c for c in plain if first_failure(GATES, c) is not None]
-    assert len(failed) <= 0.03 * len(plain), [(first_failure(GATES, c), c.id) for c in failed[:5]]
-    rng = random.Random(0)
-    broken = [b for c in plain if (b := wrong_text(c, rng)) is not None]
-    caught = [c for c in broken if first_failure(GATES, c) is not None]
-    assert len(caught) >= 0.95 * len(broken)
+    refused = [(reason, c.id) for c in plain if (reason := first_failure(GATES, c)) is not None]
+    assert len(refused) <= 0.02 * len(plain), refused[:5]
+    for way in TEXT_ONLY:
+        rng = random.Random(way)
+        spoilt = [s for c in plain if (s := CORRUPTIONS[way](c, rng)) not in (None, c)][:60]
+        caught = sum(first_failure(GATES, s) is not None for s in spoilt)
+        assert caught >= 0.9 * len(spoilt) > 0, (way, caught, len(spoilt))
+
+
+def dialogue(*turns: tuple, tools=(HOTEL,), **fields) -> Conversation:
+    """("user", text), ("call", arguments), ("tool", result), ("assistant", text) → a conversation."""
+    messages = []
+    for number, (role, said) in enumerate(turns):
+        if role == "call":
+            call = ToolCall(f"call_{number}", tools[0].name, json.dumps(said, ensure_ascii=False))
+            messages.append(Message("assistant", tool_calls=(call,)))
+        elif role == "tool":
+            call_id = messages[-1].tool_calls[0].id
+            messages.append(Message("tool", json.dumps(said, ensure_ascii=False), tool_call_id=call_id))
+        else:
+            messages.append(Message(role, said))
+    return Conversation(tuple(messages), tools, **fields)
+
+
+def booked(
+    user: str, arguments: dict, answer: str = "Here is what I found.", system: str = "", **result
+) -> Conversation:
+    """One request, one call, one answer."""
+    opening = [("system", system)] if system else []
+    return dialogue(
+        *opening, ("user", user), ("call", arguments), ("tool", {"state": "open", **result}), ("assistant", answer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "arguments"),
+    [
+        (
+            "A double room in NYC from the 12th, please",
+            {"city": "New York", "check_in": "2025-03-12", "room": "double"},
+        ),
+        ("Two nights in San Fran, quarter to eight", {"city": "San Francisco", "nights": 2}),
+        ("A room for me and my wife in Portland, OR", {"city": "Portland", "nights": 2}),
+        ("我想在上海住三晚，2025年3月12号入住", {"city": "上海", "nights": 3, "check_in": "2025-03-12"}),
+        ("帮我订魔都的酒店", {"city": "上海"}),
+        ("a hotel in Philadelfia", {"city": "Philadelphia"}),
+    ],
+)
+def test_values_are_recognised_the_way_people_say_them(user, arguments):
+    assert first_failure(GATES, booked(user, arguments)) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "arguments"),
+    [
+        ("A hotel in Rome", {"city": "Vienna"}),
+        ("A hotel in Rome for 3 nights", {"city": "Rome", "nights": 4}),
+        ("A hotel in Rome on March 12", {"city": "Rome", "check_in": "2025-03-13"}),
+        ("A single room in Rome", {"city": "Rome", "room": "double"}),
+        ("订一家杭州的酒店", {"city": "苏州"}),
+        ("订一家杭州的酒店，住3晚", {"city": "杭州", "nights": 13}),
+    ],
+)
+def test_values_from_nowhere_are_refused(user, arguments):
+    system = "Today is 2025-03-01."
+    assert first_failure(GATES, booked(user, arguments, system=system)) == "grounding: value_from_nowhere"
+
+
+def test_a_search_that_found_nothing_may_be_loosened():
+    for found, reason in (([], None), ([{"n": 1}], "grounding: value_from_nowhere")):
+        said = dialogue(
+            ("user", "a hotel in Rome for 3 nights"),
+            ("call", {"city": "Rome", "nights": 3}),
+            ("tool", {"results": found}),
+            ("call", {"city": "Rome", "nights": 7}),
+            ("tool", {"results": [{"n": 1}]}),
+            ("assistant", "There is one."),
+        )
+        assert first_failure(GATES, said) == reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "reason"),
+    [
+        ("It is $120 a night.", {"price": 120}, None),
+        ("It is $1.2k a night.", {"price": 1200}, None),
+        ("About 4.6 stars.", {"rating": 4.58}, None),
+        ("It is $125 a night.", {"price": 120}, "answers: answer_has_other_number"),
+        ("You leave at 1:20 pm.", {"leaves": "13:20"}, None),
+        ("You leave at 1:40 pm.", {"leaves": "13:20"}, "answers: answer_has_other_time"),
+        ("See you on March 3rd.", {"day": "2025-03-03"}, None),
+        ("See you on March 4th.", {"day": "2025-03-03"}, "answers: answer_has_other_date"),
+        ("Your number is BK-77812.", {"code": "BK-77812"}, None),
+        ("Your number is BK-77813.", {"code": "BK-77812"}, "answers: answer_has_other_identifier"),
+        ("I chose the Grand Meridian for you.", {"hotel": "Grand Meridian"}, None),
+        ("I chose the Silver Anchor Inn for you.", {"hotel": "Grand Meridian"}, "answers: answer_has_other_name"),
+        ("Call 0171 555 2424.", {"phone": "01715552424"}, None),
+        ("I found nothing.", {"price": 120}, "answers: answer_denies_result"),
+    ],
+)
+def test_answers_tell_what_results_say(answer, result, reason):
+    said = booked("a hotel in Rome", {"city": "Rome"}, answer, system="Today is 2025-03-01.", **result)
+    assert first_failure(GATES, said) == reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ("Sorry, Rome is fully booked. Shall I try another city?", False),
+        ("Done, your room has been booked.", True),
+        ("抱歉，已经没有房间了。", False),
+        ("已为您预订成功！", True),
+    ],
+)
+def test_no_success_is_claimed_after_an_error(answer, refused):
+    said = dialogue(
+        ("user", "罗马的酒店 a hotel in Rome"),
+        ("call", {"city": "Rome"}),
+        ("tool", {"error": "sold_out"}),
+        ("assistant", answer),
+    )
+    assert (first_failure(GATES, said) == "failures: success_claimed_after_error") == refused
+
+
+def test_a_failed_call_is_not_made_again_as_it_was():
+    again = [("call", {"city": "Rome"}), ("tool", {"error": "not_found"})]
+    said = dialogue(("user", "a hotel in Rome"), *again, *again, ("assistant", "I could not find it."))
+    assert first_failure(GATES, said) == "failures: failed_call_repeated"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Write to jane@example.com.", None),
+        ("Write to jane.roe@mailhost.net.", "personal_data: invented_email"),
+        ("I am an assistant and can book hotels.", None),
+        ("As an AI language model I cannot travel.", "identity: claims_other_identity"),
+        ("我是通义千问。", "identity: claims_other_identity"),
+        ("OpenAI opened an office in Rome.", None),
+        ("very very good and good and good", None),
+        ("go to the shop go to the shop go to the shop now", "repetition: repeated_words"),
+    ],
+)
+def test_conduct(text, reason):
+    said = Conversation((Message("user", "Tell me something."), Message("assistant", text)))
+    assert first_failure(GATES, said) == reason
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("4539 1488 0343 6467", "personal_data: card_number"),
+        ("4539 1488 0343 6468", None),
+        ("4111 1111 1111 1111", None),
+        ("11010519491231002X", "personal_data: national_id"),
+        ("110105194912310021", None),
+    ],
+)
+def test_numbers_that_could_be_somebodys_are_refused(number, reason):
+    said = Conversation((Message("user", f"Mine is {number}, keep it."), Message("assistant", "Better not.")))
+    assert first_failure(GATES, said) == reason
+
+
+def test_a_weekday_belongs_to_its_date():
+    right, wrong = (
+        booked("a hotel in Rome", {"city": "Rome"}, system=f"Today is {d}.")
+        for d in ("Saturday, 2025-03-01", "Friday, 2025-03-01")
+    )
+    assert first_failure(GATES, right) is None
+    assert first_failure(GATES, wrong) == "calendar: weekday_of_other_date"
+
+
+def test_replay_needs_the_same_results_in_the_same_number(good, teacher):
+    row = next(c for c in good if c.category == "single")
+    assert replays(row, teacher.execute) is None
+    assert replays(row, lambda c: []) == "replay: result_differs"
+    assert replays(row, lambda c: [*teacher.execute(c), {}]) == "replay: result_differs"
+    assert replays(replace(row, metadata={}), teacher.execute) == "replay: not_executable"
