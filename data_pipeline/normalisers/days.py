@@ -9,7 +9,7 @@ from data_pipeline.normalisers.days_zh import READER_ZH
 
 @lru_cache(maxsize=4096)
 def _read(text: str, today: date | None) -> frozenset[str]:
-    lowered = text.lower()
+    lowered = text.lower().replace("’", "'")
     found = READER_EN.read(lowered, today)
     if not text.isascii():
         found |= READER_ZH.read(lowered, today)

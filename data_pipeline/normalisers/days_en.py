@@ -44,7 +44,8 @@ def _alternatives(words: dict[str, int]) -> str:
     return "(?:" + "|".join(sorted(words, key=len, reverse=True)) + ")"
 
 
-_W = f"({_alternatives(_WEEKDAYS)})(?![a-z])"
+_WEEKDAY = f"({_alternatives(_WEEKDAYS)})"
+_W = f"{_WEEKDAY}(?![a-z])"
 _FULL_W = f"({_alternatives(_FULL_WEEKDAYS)})(?![a-z])"
 _M = _alternatives(_MONTHS) + r"(?![a-z])\.?"
 _N = r"(\d{1,3}|half a|an?|" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + ")"
@@ -155,6 +156,12 @@ def _next_weekday(match: re.Match[str], today: date) -> Days:
     return (found, found + timedelta(7)) if today.weekday() == 6 else (found,)
 
 
+def _after_next(match: re.Match[str], today: date) -> Days:
+    """The one after that of next week, or the second from today."""
+    weekday = _WEEKDAYS[match[1]]
+    return tuple(dict.fromkeys((in_week(today, weekday, 2), after(today, weekday) + timedelta(7))))
+
+
 def _weekend(weeks: int) -> Callable[[re.Match[str], date], Days]:
     def meaning(match: re.Match[str], today: date) -> Days:
         saturdays = [in_week(today, 5, n) for n in ((0,) if weeks == 0 else (0, 1))]
@@ -213,6 +220,9 @@ def _near(days: int) -> Callable[[re.Match[str], date], Found]:
 
 _BASES = (
     Base(r"(?:every|each) (?:other )?" + _W, lambda m, t: None),
+    Base(rf"(?:the )?{_DAY} of (?:every|each) month", lambda m, t: None),
+    Base(rf"(?:every|each) (?:year on )?{_M} {_DAY}", lambda m, t: None),
+    Base(rf"(?:the )?{_W} (?:of|in) the {_NTH} (?:full )?week (?:of|in) {_MONTH}", lambda m, t: None),
     Base(r"(?:today|tonight|this (?:morning|afternoon|evening))\b", _near(0)),
     Base(r"tomorrow\b", _near(1)),
     Base(r"yesterday\b", _near(-1)),
@@ -220,7 +230,7 @@ _BASES = (
     Base(rf"{_N} {_UNIT} from (?:now|today)\b", lambda m, t: _shift(t, m[1], m[2], 1)),
     Base(rf"{_N} {_UNIT} (?:ago|back)\b(?: today)?", lambda m, t: _shift(t, m[1], m[2], -1)),
     Base(r"(?:this|the same) day next week|a week today", _near(7)),
-    Base(r"a week tomorrow", _near(8)),
+    Base(r"(?:a week tomorrow|tomorrow week)\b", _near(8)),
     Base(r"(?:this|the same) day next month", lambda m, t: shift_months(t, 1)),
     Base(r"(?:this|the same) day (last|next) year", lambda m, t: shift_months(t, 12 * _YEAR_WORDS[m[1]])),
     Base(r"the next (?:business|working) day", lambda m, t: working_days(t, 1)),
@@ -239,6 +249,12 @@ _BASES = (
     Base(rf"this weekend,? (?:on )?{_W}", _week(0)),
     Base(rf"{_W} week\b|a week on {_W}", lambda m, t: after(t, _WEEKDAYS[m[1] or m[2]]) + timedelta(7)),
     Base(_FULL_W, _bare_weekday),
+    Base(rf"(?:the )?{_W} after next\b", _after_next),
+    Base(
+        rf"{_N} {_WEEKDAY}s from (?:now|today)\b",
+        lambda m, t: after(t, _WEEKDAYS[m[2]]) + timedelta(7 * (_count(m[1]) - 1)),
+    ),
+    Base(r"the (?:week|weekend|month) after next\b", lambda m, t: None),
     Base(r"(?:this (?:coming )?|the (?:coming )?)weekend\b", _weekend(0)),
     Base(r"next weekend\b", _weekend(1)),
     Base(r"the (?:start|beginning) of next week\b", lambda m, t: in_week(t, 0, 1)),
@@ -258,11 +274,11 @@ _BASES = (
         lambda m, t: _bare_number(t, _day_number(m["day"])),
     ),
     Base(
-        rf"the {_NTH} {_W} (?:of|in) {_MONTH}",
+        rf"(?:the )?{_NTH} {_W} (?:of|in) {_MONTH}",
         lambda m, t: _in_month(m, t, lambda first: nth_of_month(first, _WEEKDAYS[m[2]], _place(m[1]))),
     ),
     Base(
-        rf"the {_NTH} {_W} (?:of|in) next year",
+        rf"(?:the )?{_NTH} {_W} (?:of|in) next year",
         lambda m, t: nth_of_month(date(t.year + 1, 1, 1), _WEEKDAYS[m[2]], _place(m[1])) if m[1] != "last" else None,
     ),
     Base(
@@ -319,6 +335,7 @@ _BASES = (
     Base(r"(?!24/7)(\d{1,2})/(\d{1,2})()(?![\d/])", _slashed),
 )
 _PREFIXES = (
+    Shift(rf"(?:a )?(?:couple|few|several|some) (?:of )?{_UNIT} (?:after|from|before|following) ", lambda m, day: None),
     Shift(r"(?:the )?day after ", lambda m, day: day + timedelta(1)),
     Shift(r"(?:the )?day before ", lambda m, day: day - timedelta(1)),
     Shift(rf"{_N} {_UNIT} (?:after|from|following) ", lambda m, day: _shift(day, m[1], m[2], 1)),
@@ -335,6 +352,7 @@ _STARTS = (
     rf"|{_W},? (?:the )?(?:\d|{_M})|the (?:{_ORDINAL}|\d|{_NAMES}|same |next |previous |last |coming |upcoming |past "
     r"|start |beginning |end |middle |day |week)|(?:end|start|beginning|middle|(?:last|first) day) of "
     rf"|(?:this|next|last) (?:{_W}|day|week|year|morning|afternoon|evening|coming|upcoming|past|{_NAMES})"
-    r"|(?:up)?coming |(?:every|each) |(?:around|sometime in) the )"
+    rf"|(?:up)?coming |(?:every|each) |(?:a )?(?:couple|few|several) |{_NTH} {_W}|{_N} {_WEEKDAY}s "
+    r"|(?:around|sometime in) the )"
 )
 READER_EN = Reader(_STARTS, _BASES, _PREFIXES, ())

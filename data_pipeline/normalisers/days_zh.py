@@ -60,6 +60,7 @@ _WEEKS = {
     "下": 1,
     "下个": 1,
     "下下": 2,
+    "下下下": 3,
     "下下个": 2,
     "上": -1,
     "上个": -1,
@@ -259,10 +260,13 @@ def _near(days: int) -> Callable[[re.Match[str], date], Found]:
 
 _BASES = (
     Base(f"每个?{_W}", lambda m, t: None),
+    Base(f"每(?:个?月|年(?:{_NUMBER})月)(?:{_NUMBER})[号日]", lambda m, t: None),
+    Base(f"{_MONTH}的?第[一二三四五]个?{_WEEK}的?(?:{_W})?", lambda m, t: None),
     Base("今[天日晚早夜儿]", _near(0)),
     Base("明[天日晚早儿]", _near(1)),
     Base("后[天日]", _near(2)),
     Base("大后天", _near(3)),
+    Base("大大后天", _near(4)),
     Base("昨[天日晚夜儿]", _near(-1)),
     Base("前天", _near(-2)),
     Base("大前天", _near(-3)),
@@ -353,6 +357,7 @@ _SUFFIXES = (
     Shift(f"(?:之|以)?前的?最后一个{_W}", lambda m, day: before(day, _weekday(m[1]))),
     Shift("(?:之|以)?后的?第一个工作日", lambda m, day: working_days(day, 1)),
     Shift(f"那一?周的?{_W}", lambda m, day: in_week(day, _weekday(m[1]), 0)),
+    Shift("(?:之|以)?[前后]几个?[天周]|前后|左右|期间|假期|前夕", lambda m, day: None),
     Shift("那天|当天", lambda m, day: day),
 )
 _STARTS = (

@@ -166,6 +166,10 @@ Tuesday the 17th = 2026-03-17
 Wednesday, the 1st = 2026-04-01
 March 20 next year = 2027-03-20
 October 3 this year = 2026-10-03
+first Friday of April = 2026-04-03
+two Fridays from now = 2026-03-13
+tomorrow week = 2026-03-12
+New Year’s Eve = 2026-12-31
 next Fri = 2026-03-13
 Fri, Mar 20 = 2026-03-20
 3/25/26 = 2026-03-25
@@ -252,7 +256,13 @@ OPEN = [
     ("Wednesday", "2026-03-04", {"2026-03-04", "2026-03-11"}),
     ("next Friday", "2026-03-08", {"2026-03-13", "2026-03-20"}),
     ("Monday or Tuesday", "2026-03-04", {"2026-03-09", "2026-03-10"}),
+    ("the Friday after next", "2026-03-04", {"2026-03-13", "2026-03-20"}),
     ("next week", "2026-03-04", set()),
+    ("the weekend after next", "2026-03-04", set()),
+    ("a few days before Christmas", "2026-03-04", set()),
+    ("a couple of weeks from Friday", "2026-03-04", set()),
+    ("the Friday of the first week of April", "2026-03-04", set()),
+    ("the 15th of every month", "2026-03-04", set()),
     ("early next month", "2026-03-04", set()),
     ("around the middle of May", "2026-03-04", set()),
     ("in a few days", "2026-03-04", set()),
