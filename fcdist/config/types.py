@@ -371,10 +371,11 @@ class BatchConfig:
     min_shared_tokens: int = 32
     """Fewest tokens that are worth sharing; examples that agree on fewer are laid out apart."""
     token_cost: int = 6144
-    """Work on one token outside attention, in attended pairs of tokens (query, key): 24 d² linear FLOPs a layer
-    against 4 d for a pair give 6 d, here for a width d of 1,024. `benchmarks.cost_model` measures both."""
+    """Work on one token outside attention, in attended pairs of tokens (query, key). By FLOPs it is about 3.4 times the
+    model's width with LoRA and 5.1 times when all weights train, less where attention runs slower than matrix products:
+    measured by `python -m benchmarks.cost_model`. Packs and ranks are levelled by it."""
     target_cost: int = 2048
-    """Work on one target in the head, in attended pairs: 2 d V FLOPs against 4 d a layer, with V / layers = 4,096."""
+    """Work on one target in the head, in attended pairs; measured by the same script."""
 
     def __post_init__(self) -> None:
         for key in ("micro_batch_size", *self.plan_settings()):
