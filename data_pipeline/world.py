@@ -41,7 +41,7 @@ class World:
         self._echo: dict[str, str] = {}
         self._cancelled: set[tuple[str, Any]] = set()
         self._planned: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-        self._created: list[tuple[str, dict[str, str], Mapping[str, Any]]] = []
+        self._created: list[tuple[BaseTool, dict[str, str], Mapping[str, Any], Mapping[str, Any]]] = []
         self.records: dict[str, Mapping[str, Any]] = {}
         """What imported tools created: `kind/identifier` → the arguments it was created with."""
         self.setup: list[list[Any]] = []
@@ -151,17 +151,20 @@ class World:
             self._show_created(tool, arguments, result)
         elif tool.act in ("create", "book"):
             pools = {str(p.spec["pool"]): str(arguments[p.key]) for p in tool.params if _is_text(p, arguments)}
-            self._created.append((tool.domain, pools, arguments))
+            self._created.append((tool, pools, arguments, result))
         return result
 
     def _show_created(self, tool: BaseTool, arguments: Mapping[str, Any], result: dict[str, Any]) -> None:
         """Put what was created under the same circumstances in the first row of a search of the same domain."""
         for field, spec in tool.out.items():
             column, _, pool = _first_column(spec)
-            for domain, pools, given in self._created:
+            for maker, pools, given, made in self._created:
                 alike = all(given[key] == value for key, value in arguments.items() if key in given)
-                if domain == tool.domain and pool in pools and alike and result[field]:
+                if maker.domain == tool.domain and pool in pools and alike and result[field]:
                     result[field][0][column] = pools[pool]
+                    for other, inner in spec["of"].items():
+                        if inner in maker.out.values():
+                            result[field][0][other] = next(made[key] for key, is_ in maker.out.items() if is_ == inner)
 
     def _field(self, spec: Any, rng: random.Random, names: Mapping[str, Any]) -> Any:
         if isinstance(spec, Mapping):

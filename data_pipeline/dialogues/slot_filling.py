@@ -192,7 +192,11 @@ def _look_up(draft: Draft, finder: ToolInstance, instance: ToolInstance, link: L
     rows = link.choices(finder.base, result)
     draft.facts["looked_up"] = [{**named(draft, instance, [param])[0], "call": len(draft.calls) - 1}]
     place = draft.rng.randrange(len(rows))
-    draft.say(draft.sentence("pick_nth", k=ordinal(place, draft)))
+    name = str(next(iter(result[link.field][place].values())))
+    if name != str(rows[place]) and draft.rng.random() < 0.5:
+        draft.say(draft.sentence("pick_named", t=name, T=capital(name)))
+    else:
+        draft.say(draft.sentence("pick_nth", k=ordinal(place, draft)))
     values[param.key] = Value(rows[place], str(rows[place]), {"": {"text": "", "result": rows[place]}})
     draft.run([(instance, values)], f"{instance.names[param.key]} = {rows[place]}")
 
