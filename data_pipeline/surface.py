@@ -49,34 +49,27 @@ class ToolInstance:
         """Base parameter → its public name without the objects around it."""
         return {key: path.rpartition(".")[2] for key, path in self.names.items()}
 
+    def public(self, values: Mapping[str, Value]) -> "PublicCall":
+        """What a call with `values` looks like."""
+        told = tell({key: values[key] for key in self.names if key in values})
+        whole = {self.names[key] for key in told if isinstance(values[key].arg, Mapping | list)}
+        if self.transforms is None:
+            return PublicCall({self.names[key]: tree for key, tree in told.items()}, whole)
+        for transform in self.transforms:
+            told = transform.apply(told)
+        return PublicCall(in_order(self.shape, told), whole)
+
     def arguments(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Public arguments, in the order of the schema."""
-        arguments: dict[str, Any] = plain(self._told(values))
-        return arguments
+        return self.public(values).arguments()
 
     def spans(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Path in the public arguments → the words that carry the leaf (contract: data_pipeline/gate_units.py)."""
-        return {path: told.span for path, told in leaves(self._told(values))}
+        return self.public(values).spans()
 
     def facts(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Public argument, as a dotted path → its value and the user's words, for thoughts.
-
-        Lists, and objects of the catalogue, are one fact each.
-        """
-        whole = {self.names[key] for key, value in values.items() if isinstance(value.arg, Mapping | list)}
-        out: dict[str, Value] = {}
-
-        def walk(tree: Tree, path: str) -> None:
-            if isinstance(tree, Told):
-                out[path] = Value(tree.value, tree.words, {"": tree.span})
-            elif isinstance(tree, dict) and path not in whole:
-                for key, item in tree.items():
-                    walk(item, f"{path}.{key}" if path else key)
-            else:
-                out[path] = Value(plain(tree), "", {})
-
-        walk(self._told(values), "")
-        return out
+        """Public argument, as a dotted path → its value and the user's words, for thoughts."""
+        return self.public(values).facts()
 
     def restore(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the base tool, keyed by base parameter, from public ones; declared defaults are filled in."""
@@ -98,13 +91,37 @@ class ToolInstance:
             return {self.shown(key): self.result(item) for key, item in result.items()}
         return [self.result(item) for item in result] if isinstance(result, list) else result
 
-    def _told(self, values: Mapping[str, Value]) -> dict[str, Tree]:
-        told = tell({key: values[key] for key in self.names if key in values})
-        if self.transforms is None:
-            return {self.names[key]: tree for key, tree in told.items()}
-        for transform in self.transforms:
-            told = transform.apply(told)
-        return in_order(self.shape, told)
+
+@dataclass(frozen=True, slots=True)
+class PublicCall:
+    """Public arguments of one call with the words behind them."""
+
+    told: dict[str, Tree]
+    whole: Collection[str]
+    """Paths of lists, and of objects of the catalogue: one fact each."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, in the order of the schema."""
+        return {name: plain(tree) for name, tree in self.told.items()}
+
+    def spans(self) -> dict[str, Any]:
+        """Path of each leaf → the words that carry it."""
+        return {path: told.span for path, told in leaves(self.told)}
+
+    def facts(self) -> dict[str, Value]:
+        """Path → value and words."""
+        out: dict[str, Value] = {}
+        self._gather(self.told, "", out)
+        return out
+
+    def _gather(self, tree: Tree, path: str, out: dict[str, Value]) -> None:
+        if isinstance(tree, Told):
+            out[path] = Value(tree.value, tree.words, {"": tree.span})
+        elif isinstance(tree, dict) and path not in self.whole:
+            for key, item in tree.items():
+                self._gather(item, f"{path}.{key}" if path else key, out)
+        else:
+            out[path] = Value(plain(tree), "", {})
 
 
 def dress(

@@ -10,7 +10,7 @@ from data_pipeline.catalogue import BaseTool, Catalogue, Param
 from data_pipeline.replies import answer, is_plural, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
-from data_pipeline.surface import ToolInstance
+from data_pipeline.surface import PublicCall, ToolInstance
 from data_pipeline.thoughts import PlannedCall, before_answer, before_calls, before_question, before_talk
 from data_pipeline.toolsets import ToolSet
 from data_pipeline.wording import capital, imperative
@@ -90,7 +90,7 @@ class Draft:
         """The assistant asks for `params` of `instance`; `again` names the sentences of a second question."""
         nouns = join_words([self.noun(p) for p in params], self.language)
         names = [instance.names[p.key] for p in params]
-        plan = self._plan(instance, given)
+        plan = self._plan(instance, instance.public(given))
         why = before_question(plan, nouns, names, self.language, self.rng)
         one = len(params) == 1 and (self.chinese or not is_plural(nouns))
         self.reply(self.sentence(again or ("ask" if one else "ask2"), n=nouns), why)
@@ -111,25 +111,28 @@ class Draft:
         """
         calls: list[ToolCall] = []
         results: list[dict[str, Any]] = []
+        plans: list[PlannedCall] = []
         start = len(self.calls)
         for number, (instance, values) in enumerate(planned, start + 1):
-            public = instance.arguments(values)
-            text = json.dumps(public, ensure_ascii=False)
+            public = instance.public(values)
+            arguments = public.arguments()
+            text = json.dumps(arguments, ensure_ascii=False)
             if any(c.name == instance.tool.name and c.arguments == text for c in calls + self.made):
                 raise RepetitionError
             calls.append(ToolCall(f"call_{number}", instance.tool.name, text))
-            self.calls.append({"name": instance.tool.name, "spans": instance.spans(values)})
-            results.append(self.world.execute(instance.base, instance.restore(public), instance.labels))
+            self.calls.append({"name": instance.tool.name, "spans": public.spans()})
+            plans.append(self._plan(instance, public))
+            results.append(self.world.execute(instance.base, instance.restore(arguments), instance.labels))
         self.made += calls
-        why = before_calls([self._plan(*each) for each in planned], seen, self.language, self.rng)
+        why = before_calls(plans, seen, self.language, self.rng)
         self.messages.append(Message("assistant", None, why, tuple(calls)))
         for (instance, _), call, result in zip(planned, calls, results, strict=True):
             content = json.dumps(instance.result(result), ensure_ascii=False)
             self.messages.append(Message("tool", content, tool_call_id=call.id, name=call.name))
         return results
 
-    def _plan(self, instance: ToolInstance, values: Mapping[str, Value]) -> PlannedCall:
-        facts = instance.facts(values)
+    def _plan(self, instance: ToolInstance, public: PublicCall) -> PlannedCall:
+        facts = public.facts()
         goal = head_words(instance.base, self.language)
         return PlannedCall(instance.tool.name, goal, facts)
 

@@ -7,7 +7,7 @@ and its words are moved and rewritten together and can never be mixed up.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipeline.slots import Value
 
@@ -50,8 +50,7 @@ class Field:
 Shape = dict[str, Field]
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A value with the words that carry it."""
 
     value: Any
