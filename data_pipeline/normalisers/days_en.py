@@ -348,11 +348,11 @@ _NAMES = f"{_alternatives(_FULL_WEEKDAYS)}|{'|'.join(FESTIVALS_EN)}"
 _UNIT_HEAD = "(?:business |working |day|week|fortnight|month|year)"
 _STARTS = (
     rf"(?<![a-z0-9.])(?:today|tonight|tomorrow|yesterday|day (?:after|before)|mid-|month-end|quarter-end|{_NAMES}|{_M} "
-    rf"|(?:in )?{_N} {_UNIT_HEAD}|\d+(?:st|nd|rd|th|[-/.]\d|-[a-z]| (?:of )?{_M})|{_alternatives(_ORDINALS)} of "
+    rf"|(?:in )?{_N} (?:{_UNIT_HEAD}|{_WEEKDAY}s )|\d+(?:st|nd|rd|th|[-/.]\d|-[a-z]| (?:of )?{_M})"
+    rf"|{_alternatives(_ORDINALS)} (?:of |{_WEEKDAY})"
     rf"|{_W},? (?:the )?(?:\d|{_M})|the (?:{_ORDINAL}|\d|{_NAMES}|same |next |previous |last |coming |upcoming |past "
     r"|start |beginning |end |middle |day |week)|(?:end|start|beginning|middle|(?:last|first) day) of "
     rf"|(?:this|next|last) (?:{_W}|day|week|year|morning|afternoon|evening|coming|upcoming|past|{_NAMES})"
-    rf"|(?:up)?coming |(?:every|each) |(?:a )?(?:couple|few|several) |{_NTH} {_W}|{_N} {_WEEKDAY}s "
-    r"|(?:around|sometime in) the )"
+    rf"|(?:up)?coming |(?:every|each) |(?:a )?(?:couple|few|several) |(?:around|sometime in) the )"
 )
 READER_EN = Reader(_STARTS, _BASES, _PREFIXES, ())
