@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 BURST_S = 3.0
 """Seconds' worth of a limit that may be used at once after a rest."""
@@ -43,11 +43,18 @@ class Bucket:
 class Limits:
     """The limits of one server, and the pauses that it asks for."""
 
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float) -> None:
-        """0 is no limit."""
-        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
-        self._closed_until = 0.0
+    def __init__(
+        self,
+        requests_per_minute: float,
+        tokens_per_minute: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Args: 0 is no limit. clock: seconds. sleep: for some of them."""
+        self._requests = Bucket(requests_per_minute, clock) if requests_per_minute else None
+        self._tokens = Bucket(tokens_per_minute, clock) if tokens_per_minute else None
+        self._clock, self._sleep = clock, sleep
+        self._closed_until = clock()
 
     async def wait(self, tokens: float) -> None:
         """Return when a request of about `tokens` tokens may be sent."""
@@ -56,9 +63,9 @@ class Limits:
             waits.append(self._requests.book(1))
         if self._tokens:
             waits.append(self._tokens.book(tokens))
-        await asyncio.sleep(max(waits))
-        while (left := self._closed_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        await self._sleep(max(waits))
+        while (left := self._closed_until - self._clock()) > 0:
+            await self._sleep(left)
 
     def correct(self, booked: float, used: float) -> None:
         """A request for which `booked` tokens were booked has used `used`."""
@@ -67,4 +74,4 @@ class Limits:
 
     def close(self, seconds: float) -> None:
         """The server wants no request for this long."""
-        self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+        self._closed_until = max(self._closed_until, self._clock() + seconds)

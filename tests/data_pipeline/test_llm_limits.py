@@ -1,5 +1,6 @@
 """Limits per minute and the budget, without a server."""
 
+import asyncio
 import multiprocessing
 import time
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.llm.ledger import Balance, Ledger
-from data_pipeline.llm.limits import BURST_S, Bucket
+from data_pipeline.llm.limits import BURST_S, Bucket, Limits
 from data_pipeline.llm.wire import LlmSettings, Request, cost_bound, money, prompt_bound
 from data_pipeline.teachers import Usage
 from fcdist.config.types import BudgetConfig, GenerateConfig, JudgeConfig, PriceConfig
@@ -58,6 +59,27 @@ def test_what_was_booked_too_much_is_given_back():
     assert bucket.book(1) == pytest.approx(0.1)
     bucket.give_back(-50)
     assert bucket.book(1) == pytest.approx(5.2)
+
+
+def test_all_requests_keep_the_pause_that_one_was_told():
+    clock, sent = Clock(), []
+    limits = Limits(0, 0, clock, lambda seconds: advance(clock, seconds))
+
+    async def send():
+        await limits.wait(1)
+        sent.append(clock.now)
+
+    asyncio.run(send())
+    limits.close(7.0)
+    limits.close(3.0)  # another request is told less
+    asyncio.run(send())
+    limits.close(0.0)
+    asyncio.run(send())
+    assert sent == [0.0, 7.0, 7.0]
+
+
+async def advance(clock, seconds):
+    clock.now += seconds
 
 
 def bound(tokens, cost=0.0):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from llm_helpers import TASKS, pipeline, reasons, run, shard_bytes, teacher
+from llm_helpers import PRICES, TASKS, pipeline, reasons, run, shard_bytes, teacher
 from llm_server import KEY, LlmServer, serving
 from pipeline_fakes import FakePlanner
 
@@ -200,8 +200,11 @@ def test_refused_items_are_tried_again_and_quotas_are_met(tmp_path):
 
 def test_same_files_from_any_number_of_processes_given_the_cache(tmp_path):
     server = LlmServer(script=["fewer", "malformed"], behaviour="late")
-    pipeline(server, tmp_path, num_workers=2, max_concurrency=2)
+    facts = pipeline(server, tmp_path, num_workers=2, max_concurrency=2, prices=PRICES)
     assert server.most_in_flight <= 2  # of all processes together
+    paid = Ledger(tmp_path / "llm_cache" / "costs.sqlite3", BudgetConfig()).paid()
+    assert (paid.count, paid.tokens) == (server.usage().answers, server.usage().tokens)
+    assert paid.money == pytest.approx(facts["usage"]["cost"], rel=1e-9)
     expected, asked = shard_bytes(tmp_path), len(server.requests)
     for path in (tmp_path / "shards" / "function_call").iterdir():
         path.unlink()
