@@ -30,9 +30,11 @@ _BY_ME = {
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
 _CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]+\w|\d)")
-_SENTENCE = 0.62
+_SENTENCE = 0.54
 """Share of hand-written sentences where there are both sentences and imperatives."""
-_SITUATION, _OPENER, _THANKS = 0.14, 0.19, 0.13
+_SITUATION, _OPENER, _THANKS = 0.15, 0.22, 0.14
+_REMARKED = 0.5
+"""Share of small talk with a word before it."""
 _MIXED = 0.03
 """Share of Chinese turns with an English word in them."""
 
@@ -82,6 +84,13 @@ def request(
     if language == "zh" and rng.random() < _MIXED:
         text = code_switched(text, spans, rng)
     return noisy(text, spans, language, rng, persona.noise)
+
+
+def remark(text: str, language: str, rng: random.Random) -> str:
+    """Small talk and questions to which no tool belongs, as somebody drops them: with a word before it, or noise."""
+    if rng.random() < _REMARKED and not _GREETING.match(text):
+        text = _opened(str(rng.choice(frames()[language]["remark"])), text, (), language)
+    return noisy(text, (), language, rng, 2 * NOISY)
 
 
 def spoken_spans(values: Values) -> list[str]:

@@ -9,7 +9,7 @@ from data_pipeline.replies import answer, head_of, replies, third_person
 from data_pipeline.slots import join_words
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import draw_tool, related
-from data_pipeline.wording import request
+from data_pipeline.wording import remark, request
 
 KINDS = {"removed": 26, "near_miss": 20, "howto": 14, "hypothetical": 14, "in_context": 10, "small_talk": 16}
 """Kinds of negatives and their weights."""
@@ -153,11 +153,11 @@ def _small_talk(draft: Draft) -> bool:
     topic = draft.rng.choices(("small", "facts", "able"), (45, 35, 20))[0]
     if topic == "able":
         heads = list(dict.fromkeys(draft.head(i.base) for i in draft.tool_set.instances))[:_MAX_HEADS]
-        draft.say(draft.sentence("what_q"))
+        draft.say(remark(draft.sentence("what_q"), draft.language, draft.rng))
         draft.talk(draft.sentence("what_a", h=join_words(heads, draft.language)), "able")
         return True
     question, _, reply = draft.rng.choice(replies()[draft.language][topic]).partition("|")
-    draft.say(question)
+    draft.say(remark(question, draft.language, draft.rng))
     draft.talk(reply, topic)
     return True
 
