@@ -136,19 +136,28 @@ def _other_turn(conversation: Conversation, other: Conversation, place: int) -> 
 
     A call beside a question shows both what asking is for and what a made-up value looks like.
     """
-    if place >= len(other.messages) or other.messages[place].role != "assistant":
+    # Only one of two tool sets may come with a system message.
+    beside = place + _first_turn(other) - _first_turn(conversation)
+    if beside >= len(other.messages) or other.messages[beside].role != "assistant":
         return None
-    said = [[m.content or "" for m in c.messages[:place] if m.role == "user"] for c in (conversation, other)]
+    said = [
+        [m.content or "" for m in c.messages[:end] if m.role == "user"]
+        for c, end in ((conversation, place), (other, beside))
+    ]
     if len(said[0]) != len(said[1]) or said[0][:-1] != said[1][:-1]:
         return None
     shorter, longer = sorted((said[0][-1], said[1][-1]), key=len)
     alike = longer.startswith(shorter) if _lacks_slot(conversation) else longer == shorter
-    return other.messages[place] if alike else None
+    return other.messages[beside] if alike else None
+
+
+def _first_turn(conversation: Conversation) -> int:
+    return int(conversation.messages[0].role == "system")
 
 
 def _lacks_slot(conversation: Conversation) -> bool:
     """Whether its contrast pair differs in a value, so that the words of one half go on where the other's end."""
-    return (conversation.metadata or {}).get("contrast", {}).get("of") == "slot"
+    return bool((conversation.metadata or {}).get("contrast", {}).get("of") == "slot")
 
 
 def _same(one: Message, other: Message) -> bool:

@@ -4,34 +4,27 @@ Only where the error itself says how the call has to look (an id written differe
 the assistant repair it without asking, and tells what it changed.
 """
 
-import json
 import random
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.chain import taken
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
-from data_pipeline.dialogues.requests import is_changeable, ordinal
+from data_pipeline.dialogues.requests import ordinal
+from data_pipeline.dialogues.trouble import (
+    Trouble,
+    check_fits,
+    check_plain,
+    fail,
+    go_on,
+    kinds_of,
+    values_of,
+)
 from data_pipeline.slots import Value, join_words
-from data_pipeline.surface import ToolInstance
-from data_pipeline.toolsets import issues
-from data_pipeline.wording import capital, request
-from fcdist.errors import SchemaError
-from fcdist.schema.checks import check_arguments
+from data_pipeline.wording import capital
 
-_MEETINGS = ("event", "meeting", "appointment")
-"""What cannot take place at the same time as another one."""
-_SCARCE = ("restaurant", "hotel", "movie", "car", "book")
-"""Pools whose members may be taken."""
-_NUMBERS = ("int", "num", "money")
-_COORDINATES = re.compile(r"lat|lon|lng")
-_FREE_TEXT = ("title", "task", "message", "sentence", "word", "topic", "address", "issue", "subjectline", "keyword")
-"""Pools whose values are whatever the user likes, so that none of them is unknown."""
-_CAPS = ("limit", "max_results", "page_size", "per_page", "top_k", "count")
 _WEIGHTS = {
     "sold_out": 5,
     "conflict": 4,
@@ -48,18 +41,9 @@ _UNLIKELY = 0.05
 """Weight of a refusal without a reason where anything better is to be had."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A parameter through which a call of a tool fails."""
-
-    kind: str
-    instance: ToolInstance
-    param: Param
-
-
 def write_recovery(draft: Draft) -> None:
     """A call that fails because of one of its values, and the way out."""
-    troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in _kinds(i, p)]
+    troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in kinds_of(i, p)]
     if not troubles:
         raise RepetitionError
     for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
@@ -78,86 +62,10 @@ def _in_drawn_order(kinds: list[str], rng: random.Random) -> list[str]:
     return sorted(kinds, key=lambda kind: rng.random() ** (1 / weights[kind]), reverse=True)
 
 
-def _kinds(instance: ToolInstance, param: Param) -> list[str]:
-    """How a call of the tool may fail through the parameter."""
-    if not param.required:
-        return _kinds_of_filter(instance, param)
-    kinds: list[str] = []
-    act, made = instance.base.act, str(issues(instance.base))
-    pool = str(param.spec.get("pool", "")) if param.kind == "pool" else ""
-    if param.kind in ("date", "time") and made.endswith(_MEETINGS):
-        kinds.append("conflict")
-    if act == "book" and (param.kind in ("date", "time", "enum") or pool in _SCARCE):
-        kinds.append("sold_out")
-    if _finds(instance) and is_changeable(param):
-        kinds.append("empty")
-    if param.kind in ("ref", "code"):
-        kinds += ["not_found", "respelled"] if param.kind == "ref" and instance.base.backing is None else ["not_found"]
-    if pool and act in ("get", "book", "control") and not pool.endswith(_FREE_TEXT):
-        kinds.append("misspelt")
-    if param.kind in _NUMBERS and not _COORDINATES.search(param.key.lower()):
-        kinds.append("invalid")
-    return [*kinds, "refused"] if is_changeable(param) else kinds
-
-
-def _kinds_of_filter(instance: ToolInstance, param: Param) -> list[str]:
-    if not _finds(instance):
-        return []
-    if param.key in _CAPS:
-        return ["capped"]
-    # What the hits themselves show (a rating) could contradict the empty answer later.
-    narrows = param.kind in ("pool", "enum", "money", "date") and not param.key.startswith("sort")
-    return ["empty"] if narrows else []
-
-
-def _finds(instance: ToolInstance) -> bool:
-    return instance.base.act == "search" and "results" in instance.base.out
-
-
-def _fail(draft: Draft, trouble: Trouble, values: Values, outcome: Mapping[str, Any], error: str) -> None:
-    """The user asks, the call fails with `outcome`."""
-    instance, key = trouble.instance, trouble.param.key
-    _check_fits(instance, values)
-    draft.world.plan_outcome(instance.base, key, values[key].arg, outcome)
-    draft.say(request(instance, values, draft.language, draft.rng))
-    _noted_call(draft, trouble, values, error)
-
-
-def _check_fits(instance: ToolInstance, values: Values) -> None:
-    """A user's tool may refuse a value by its schema: then nobody can call it so. Raises RepetitionError."""
-    if instance.base.backing is None:
-        return
-    try:
-        check_arguments(instance.tool, json.dumps(instance.arguments(values), ensure_ascii=False))
-    except SchemaError:
-        raise RepetitionError from None
-
-
-def _noted_call(draft: Draft, trouble: Trouble, values: Values, error: str) -> None:
-    draft.facts.setdefault("errors", []).append({"call": len(draft.calls), "error": error})
-    draft.call([(trouble.instance, values)])
-
-
-def _values(draft: Draft, trouble: Trouble) -> Values:
-    """Values in which that of the troubled parameter stands alone. Raises RepetitionError where another equals it."""
-    values = draft.values(trouble.instance, [trouble.param.key])
-    args = [str(value.arg) for value in values.values()]
-    if args.count(str(values[trouble.param.key].arg)) > 1:
-        raise RepetitionError
-    return values
-
-
-def _go_on(draft: Draft, trouble: Trouble, values: Values, new: Value, seen: str = "") -> None:
-    """The call succeeds with another value, or without the parameter where `new` has no argument."""
-    rest = {key: value for key, value in values.items() if key != trouble.param.key}
-    after = {key: new if key == trouble.param.key else value for key, value in values.items()} if new.text else rest
-    draft.run([(trouble.instance, after)], seen)
-
-
 def _taken(draft: Draft, trouble: Trouble) -> None:
     """Sold out or in conflict, with what is still to be had."""
-    param, values = trouble.param, _values(draft, trouble)
-    _check_plain(trouble, values)
+    param, values = trouble.param, values_of(draft, trouble)
+    check_plain(trouble, values)
     value = values[param.key]
     free = _alternatives(draft, param, value)
     public = trouble.instance.labels[param.key]
@@ -167,13 +75,13 @@ def _taken(draft: Draft, trouble: Trouble) -> None:
         other = draft.rng.choice(draft.catalogue.pools["title"])[draft.chinese]
         outcome = {"error": "conflict", public: value.arg, "conflicts_with": other, "available": outcome["available"]}
         slots["w"] = other
-    _fail(draft, trouble, values, outcome, trouble.kind)
+    fail(draft, trouble, values, outcome, trouble.kind)
     said = f"{trouble.kind}（{value.arg}）" if draft.chinese else f"{trouble.kind} for {value.arg}"
     draft.tell_failure(draft.sentence(trouble.kind, **slots), said)
     place = draft.rng.randrange(len(free))
     chosen = _choose(draft, free, place)
     seen = f"available[{place}] = {chosen.arg}" if "result" in str(chosen.leaves) else ""
-    _go_on(draft, trouble, values, chosen, seen)
+    go_on(draft, trouble, values, chosen, seen)
 
 
 def _choose(draft: Draft, free: Sequence[Value], place: int) -> Value:
@@ -214,43 +122,35 @@ def _or(texts: Sequence[str], draft: Draft) -> str:
     return f"{head}{'或' if draft.chinese else ' or '}{tail}" if link else joined
 
 
-def _check_plain(trouble: Trouble, values: Values) -> None:
-    """The error has to write the value as the call does. Raises RepetitionError where the tool's face changes it."""
-    instance, key = trouble.instance, trouble.param.key
-    fact = instance.facts(values).get(instance.names[key])
-    if fact is None or fact.arg != values[key].arg:
-        raise RepetitionError
-
-
 def _empty(draft: Draft, trouble: Trouble) -> None:
     """A search finds nothing: an optional filter is dropped, a required value replaced, if the user agrees."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key]
-    _fail(draft, trouble, values, {"results": []}, "empty")
+    fail(draft, trouble, values, {"results": []}, "empty")
     said = "results为空" if draft.chinese else "results is empty"
     if not param.required:
         named = draft.noun(param) if draft.chinese else f"the {draft.noun(param)}"
         draft.tell_failure(draft.sentence("empty_drop", x=named), said)
         draft.say(draft.sentence("drop_yes"))
-        return _go_on(draft, trouble, values, Value(None, ""))
+        return go_on(draft, trouble, values, Value(None, ""))
     draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
     new = draft.another(param, [value.arg])
     draft.say(draft.sentence("try_other", t=new.text, T=capital(new.text)))
-    _go_on(draft, trouble, values, new)
+    go_on(draft, trouble, values, new)
 
 
 def _not_found(draft: Draft, trouble: Trouble) -> None:
     """An identifier that does not exist; the user looks again."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     right = values[param.key]
     wrong = _with_other_digits(str(right.arg), draft.rng)
     values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
     public = trouble.instance.labels[param.key]
-    _fail(draft, trouble, values, {"error": "not_found", public: wrong}, "not_found")
+    fail(draft, trouble, values, {"error": "not_found", public: wrong}, "not_found")
     said = f"not_found（{wrong}）" if draft.chinese else f"not_found for {wrong}"
     draft.tell_failure(draft.sentence("not_found", v=wrong, n=draft.noun(param)), said)
     draft.say(draft.sentence("other", t=right.text, T=capital(right.text)))
-    _go_on(draft, trouble, values, right)
+    go_on(draft, trouble, values, right)
 
 
 def _with_other_digits(text: str, rng: random.Random) -> str:
@@ -267,18 +167,18 @@ def _with_other_digits(text: str, rng: random.Random) -> str:
 
 def _misspelt(draft: Draft, trouble: Trouble) -> None:
     """A name with a slip of the keyboard; the result offers the closest one, the user confirms it."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     right = str(values[param.key].arg)
     wrong = _mistyped(right, draft)
     values = {**values, param.key: Value(wrong, wrong, {"": wrong})}
     public = trouble.instance.labels[param.key]
-    _fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
+    fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
     said = f"not_found，最接近{right}" if draft.chinese else f"not_found, closest is {right}"
     draft.tell_failure(draft.sentence("not_found_hint", v=wrong, m=right), said)
     draft.say(draft.sentence("confirm", m=right))
     spoken = right in str(draft.messages[-1].content)
     new = Value(right, right, {"": right}) if spoken else taken(right)
-    _go_on(draft, trouble, values, new, "" if spoken else f"did_you_mean = {right}")
+    go_on(draft, trouble, values, new, "" if spoken else f"did_you_mean = {right}")
 
 
 def _mistyped(text: str, draft: Draft) -> str:
@@ -295,7 +195,7 @@ def _mistyped(text: str, draft: Draft) -> str:
 
 def _respelled(draft: Draft, trouble: Trouble) -> None:
     """An identifier in lower case or without its hyphen; the error says how it is filed, so no question is due."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     right = str(values[param.key].arg)
     loose = right.lower() if "-" not in right or draft.rng.random() < 0.5 else right.replace("-", "")
     if loose == right:
@@ -308,7 +208,7 @@ def _respelled(draft: Draft, trouble: Trouble) -> None:
 
 def _capped(draft: Draft, trouble: Trouble) -> None:
     """More hits are wanted than the tool gives at once; the error names the most there are."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key].arg
     if not isinstance(value, int) or value < 3:
         raise RepetitionError
@@ -331,17 +231,17 @@ def _repair(
     """The assistant calls again as the error says, and tells what it changed."""
     instance, key = trouble.instance, trouble.param.key
     after = {**values, key: new}
-    _check_plain(trouble, after)
-    _check_fits(instance, after)
-    _fail(draft, trouble, values, outcome, "invalid")
+    check_plain(trouble, after)
+    check_fits(instance, after)
+    fail(draft, trouble, values, outcome, "invalid")
     results = draft.call([(instance, after)], seen)
     draft.answer([(instance, after)], results, draft.sentence(told, **slots))
 
 
 def _invalid(draft: Draft, trouble: Trouble) -> None:
     """A number beyond what the tool takes; the user chooses one within."""
-    param, values = trouble.param, _values(draft, trouble)
-    _check_plain(trouble, values)
+    param, values = trouble.param, values_of(draft, trouble)
+    check_plain(trouble, values)
     old, new = values[param.key], draft.another(param, [values[param.key].arg])
     if min(float(old.arg), float(new.arg)) <= 0:
         raise RepetitionError
@@ -349,12 +249,12 @@ def _invalid(draft: Draft, trouble: Trouble) -> None:
     bound = "maximum" if high else "minimum"
     limit = _between(new.arg, old.arg)
     outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key], bound: limit}
-    _fail(draft, trouble, values, outcome, "invalid")
+    fail(draft, trouble, values, outcome, "invalid")
     said = f"invalid，{bound} = {limit}" if draft.chinese else f"invalid, {bound} = {limit}"
     slots = {"v": old.text, "m": str(limit), "n": draft.noun(param)}
     draft.tell_failure(draft.sentence("too_high" if high else "too_low", **slots), said)
     draft.say(draft.sentence("use_other", t=new.text, T=capital(new.text)))
-    _go_on(draft, trouble, values, new)
+    go_on(draft, trouble, values, new)
 
 
 def _between(inside: float, outside: float) -> float:
@@ -368,16 +268,16 @@ def _between(inside: float, outside: float) -> float:
 
 def _refused(draft: Draft, trouble: Trouble) -> None:
     """A value that the tool does not take, without a reason; the user gives another one."""
-    param, values = trouble.param, _values(draft, trouble)
+    param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key]
     outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key]}
-    _fail(draft, trouble, values, outcome, "invalid")
+    fail(draft, trouble, values, outcome, "invalid")
     public = trouble.instance.labels[param.key]
     said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
     draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
     new = draft.another(param, [value.arg])
     draft.say(draft.sentence("other", t=new.text, T=capital(new.text)))
-    _go_on(draft, trouble, values, new)
+    go_on(draft, trouble, values, new)
 
 
 _WRITERS = {

@@ -1,14 +1,18 @@
 """Kinds of conversations: each keeps the law that makes it what it is."""
 
 import json
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from data_pipeline.catalogue import load_catalogue
 from data_pipeline.dialogues.negative import KINDS
+from data_pipeline.gates import GATES, first_failure
 from data_pipeline.links import links
+from data_pipeline.preferences import PreferencePairs
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.scenarios import apportion
 from data_pipeline.thoughts import layouts
@@ -281,3 +285,13 @@ def test_nothing_is_made_and_undone_in_one_breath(written):
     for conversation in of(written, "chain", "within"):
         used = [acts[conversation.metadata["tools"][call.name]] for _, call, _ in calls(conversation)]
         assert used[0] not in ("create", "book") or used[1] != "cancel"
+
+
+def test_both_halves_of_a_pair_give_a_preference(written):
+    pairs = PreferencePairs(partial(first_failure, GATES), 1, sqlite3.connect(":memory:"))
+    halves = [half for pair in contrasts(written).values() for half in pair.values()]
+    made = [record for half in halves for record in pairs(half) if record["kind"] == "contrast"]
+    assert len(made) >= 0.9 * len(halves)
+    for record in made:
+        calls_of = [bool(record[side][0].get("tool_calls")) for side in ("chosen", "rejected")]
+        assert sorted(calls_of) == [False, True]
