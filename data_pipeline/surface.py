@@ -129,7 +129,7 @@ def dress(
     style: Style,
     rng: random.Random,
     pools: Pools,
-    taken: Sequence[str] = (),
+    taken: Collection[str] = (),
     keep: Sequence[str] = (),
     linked: Collection[str] = (),
     keep_nested: bool = False,

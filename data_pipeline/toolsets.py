@@ -54,6 +54,8 @@ CONFUSABLE: tuple[frozenset[str], ...] = (
 _VERB_WORDS = frozenset(
     re.findall(r"\w+", "get find search fetch look lookup the and for create add book set send check calculate")
 )
+_KEPT = frozenset(("date", *NESTED))
+"""Slot types whose optional parameters stay, because categories are about them."""
 _TRIES = 60
 _MAX_OWN_LENGTH = 16_000
 """Characters of a user's tools beyond which a set gets no more distractors; about as long as 40 built-in tools."""
@@ -290,12 +292,13 @@ def _faces(
     """One vendor a domain; parameters that another tool's result fills take the value as it is."""
     domains = list(dict.fromkeys(tool.domain for tool in chosen))
     instances: list[ToolInstance] = []
+    names: set[str] = set()
     for tool in chosen:
         style = styles[domains.index(tool.domain) % len(styles)]
-        keep = [p.key for p in tool.params if p.kind in ("date", *NESTED)]
-        names = [instance.tool.name for instance in instances]
+        keep = [p.key for p in tool.params if p.kind in _KEPT]
         linked = {link.key for other in chosen for link in links(other, tool)} if "chain" in categories else set()
         instances.append(dress(tool, style, rng, pools, names, keep, linked, "nested" in categories))
+        names.add(instances[-1].tool.name)
     return instances
 
 

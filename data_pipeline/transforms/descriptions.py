@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from data_pipeline.catalogue import BaseTool
 from data_pipeline.transforms.habits import Style, unit_zh
@@ -47,6 +48,8 @@ _TOOL_MORE_ZH = (
 )
 _FIELD_EN = ("{N}.", "The {n}.", "The {n}.", "{N}", "The {n} to use.", "{N} for the request.", "Specifies the {n}.")
 _FIELD_MORE_EN = ("{N}", "{N}.", "The {n}.", "{N} ({t}).", "{T}: {n}.", "{R} {n}.", "{R}: the {n}.")
+_FIELD_ALL_EN = (*_FIELD_EN, *_FIELD_MORE_EN)
+_TERSE_EN = ("{N}", "{N}.")
 _FORMATS = {
     "YYYY-MM-DD": ("YYYY-MM-DD", "in YYYY-MM-DD format", "ISO 8601, YYYY-MM-DD"),
     "HH:MM": ("HH:MM, 24-hour", "in HH:MM format", "24-hour HH:MM"),
@@ -86,17 +89,30 @@ def tool_description(base: BaseTool, shape: Shape, style: Style, rng: random.Ran
 def _head(base: BaseTool, rng: random.Random) -> str:
     if base.id.startswith("lookup_"):
         return f"{rng.choice(('get', 'look up', 'retrieve', 'find'))} the {base.noun[0]}"
-    heads = [h for h in base.heads_en if not h.endswith("?") and "{" not in h]
-    head = rng.choice([h for h in heads if not _FIRST_PERSON.search(h)] or heads)
-    return _USER.sub(lambda m: {"my": "the user's", "me": "the user", "I": "the user"}[m[1]], head)
+    return rng.choice(_heads(base.heads_en))
+
+
+@lru_cache(maxsize=1024)
+def _heads(heads: tuple[str, ...]) -> tuple[str, ...]:
+    """English heads as a manual says them."""
+    plain = [h for h in heads if not h.endswith("?") and "{" not in h]
+    neutral = [h for h in plain if not _FIRST_PERSON.search(h)] or plain
+    said = {"my": "the user's", "me": "the user", "I": "the user"}
+    return tuple(_USER.sub(lambda match: said[match[1]], head) for head in neutral)
 
 
 def _head_zh(base: BaseTool, rng: random.Random) -> str:
     if base.id.startswith("lookup_"):
         return f"{rng.choice(('查询', '获取', '查找'))}{base.noun[1]}"
-    heads = [h for h in base.heads_zh if "{" not in h and h[-1] not in "?？"]
-    head = rng.choice([h for h in heads if not _SPOKEN_ZH.search(h)] or heads[:1])
-    return head.rstrip("？?").replace("我的", "用户的").replace("告诉我", "告知").replace("提醒我", "提醒用户")
+    return rng.choice(_heads_zh(base.heads_zh))
+
+
+@lru_cache(maxsize=1024)
+def _heads_zh(heads: tuple[str, ...]) -> tuple[str, ...]:
+    """Chinese heads as a manual says them."""
+    plain = [h for h in heads if "{" not in h and h[-1] not in "?？"]
+    written = [h for h in plain if not _SPOKEN_ZH.search(h)] or plain[:1]
+    return tuple(h.replace("我的", "用户的").replace("告诉我", "告知").replace("提醒我", "提醒用户") for h in written)
 
 
 def _required(shape: Mapping[str, Field]) -> list[Field]:
@@ -151,7 +167,7 @@ def _field_en(field: Field, style: Style, rng: random.Random) -> str:
         return ""
     if field.kind == "group" and field.fields:
         return _group_en(field, rng)
-    layouts = _FIELD_EN if habits is None else ("{N}", "{N}.") if habits.terse else (*_FIELD_EN, *_FIELD_MORE_EN)
+    layouts = _FIELD_EN if habits is None else _TERSE_EN if habits.terse else _FIELD_ALL_EN
     layout = "{N}." if noun.startswith("whether") or field.fields else rng.choice(layouts)
     required = "Required" if field.required else "Optional"
     text = layout.format(N=_capital(noun), n=noun, t=field.json_type, T=_capital(field.json_type), R=required)

@@ -21,8 +21,19 @@ _EXAMPLES: Mapping[str, tuple[Any, ...]] = {
 _MAX_EXAMPLES = 12
 
 
+_known: dict[tuple[int, bool], tuple[Param, Field]] = {}
+"""Fields made before; parameters are told apart by identity, because their slots are no hashable values."""
+
+
 def base_field(param: Param, pools: Pools, chinese: bool) -> Field:
     """What the catalogue knows of a parameter."""
+    known = _known.get((id(param), chinese))
+    if known is None or known[0] is not param:
+        known = _known[id(param), chinese] = param, _field(param, pools, chinese)
+    return known[1]
+
+
+def _field(param: Param, pools: Pools, chinese: bool) -> Field:
     fragment = schema(param.spec)
     many = fragment["type"] == "array" and fragment["items"].get("type") == "object"
     shown = fragment["items"] if many else fragment

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from data_pipeline.catalogue import BaseTool
@@ -93,6 +94,7 @@ def _abbreviated(name: str) -> str:
     return "_".join(short.get(word, word) for word in name.split("_"))
 
 
+@lru_cache(maxsize=8192)
 def cased(name: str, case: str) -> str:
     """A snake-case name in another case."""
     if case in ("snake", "dotted"):
@@ -131,8 +133,7 @@ def _parameter_name(field: Field, style: Style, rng: random.Random, opaque: bool
         return cased(name, "camel" if style.case in ("camel", "pascal") else "snake")
     if opaque and rng.random() < _OPAQUE_PARAMETERS:
         return invented_name(rng, habits.held_out, 2)
-    candidates = [name for name in field.names if not _repeats(name)] or list(field.names)
-    name = rng.choice([*candidates, *_from_noun(field)])
+    name = rng.choice(_candidates(field.names, field.noun))
     endings: Sequence[str] = words()["unit_names"].get(field.unit, ())
     if endings and rng.random() < 0.5 and not _says_unit(name, field.unit):
         name = f"{name}_{rng.choice(endings)}"
@@ -141,23 +142,24 @@ def _parameter_name(field: Field, style: Style, rng: random.Random, opaque: bool
     return cased(name, habits.param_case)
 
 
+@lru_cache(maxsize=4096)
+def _candidates(names: tuple[str, ...], noun: str) -> tuple[str, ...]:
+    """True names of a parameter: the catalogue's, and its noun (number of guests → number_of_guests)."""
+    noun = noun.lower()
+    kept = tuple(name for name in names if not _repeats(name)) or names
+    if not re.fullmatch(r"[a-z][a-z \-]{2,26}", noun) or noun.startswith("whether") or " of the " in noun:
+        return kept
+    return (*kept, re.sub(r"[ \-]+", "_", noun))
+
+
 def _repeats(name: str) -> bool:
     """final_value_value."""
-    parts = name.split("_")
-    return any(first == second for first, second in pairwise(parts))
+    return any(first == second for first, second in pairwise(name.split("_")))
 
 
 def _says_unit(name: str, unit: str) -> bool:
     known = words()["unit_names"].get(unit, ())
     return any(part in known for part in name.split("_"))
-
-
-def _from_noun(field: Field) -> list[str]:
-    """The noun as a name: number of guests → number_of_guests."""
-    noun = field.noun.lower()
-    if not re.fullmatch(r"[a-z][a-z \-]{2,26}", noun) or noun.startswith("whether") or " of the " in noun:
-        return []
-    return [re.sub(r"[ \-]+", "_", noun)]
 
 
 def without_units(names: Sequence[str], noun: str) -> tuple[str, ...]:
