@@ -88,7 +88,7 @@ def _width(text: str) -> int:
 
 def _stutters(text: str) -> bool:
     """Whether three or more words, or four or more ideographs, come three times in a row."""
-    if len(text) < _SHORTEST_STUTTER:
+    if len(text) < _SHORTEST_STUTTER * (3 if text.isascii() else 1):
         return False
     words = _UNITS.findall(text.lower())
     if len(words) < 9 or len({*zip(words, words[1:], words[2:], strict=False)}) > len(words) - 8:

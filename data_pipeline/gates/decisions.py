@@ -150,18 +150,30 @@ def failures(reading: Reading) -> str | None:
         for number, call in enumerate(reading.calls):
             if is_error(call.result) != (number in noted and noted[number] != "empty"):
                 return "result_is_no_failure" if number in noted else "failure_not_noted"
-    failed: set[str] = set()
-    for call in reading.calls if len(reading.calls) > 1 else ():
-        key = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
-        if key in failed and not _may_try_again(reading, call):
-            return "failed_call_repeated"
-        if is_error(call.result) or is_empty(call.result):
-            failed.add(key)
+    if _repeats_failure(reading):
+        return "failed_call_repeated"
     for turn, text in reading.answers():
         results = reading.results_before(turn)
         if results and all(is_error(result) for result in results) and _claims_success(text):
             return "success_claimed_after_error"
     return None
+
+
+def _repeats_failure(reading: Reading) -> bool:
+    """Whether a call that failed is made again as it was; people may well ask twice, a declared row does not."""
+    failed: set[str] = set()
+    asked = 0
+    for call in reading.calls if len(reading.calls) > 1 else ():
+        last = max((i for i in range(call.turn) if reading.messages[i].role == "user"), default=0)
+        if last != asked and reading.declared_calls is None:
+            failed.clear()
+        asked = last
+        key = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
+        if key in failed and not _may_try_again(reading, call):
+            return True
+        if is_error(call.result) or is_empty(call.result):
+            failed.add(key)
+    return False
 
 
 def _may_try_again(reading: Reading, call: Call) -> bool:

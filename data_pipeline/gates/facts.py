@@ -14,7 +14,7 @@ from data_pipeline.normalisers.aliases import other_names
 Day = tuple[int, int, int | None]
 """Month, day, and the year where it is told."""
 
-_DIGITS = re.compile(r"(?:[A-Za-z]+-?)?\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
+_DIGITS = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]+-?)?\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z-]*\d)(?=[\d-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _QUANTITY = re.compile(
     r"\d+(?:st|nd|rd|th|am|pm|[ap]|h|hrs?|mins?|m?s|[kcmn]?m|[km]?g|lbs?|oz|m?l|[kmgt]b|[kmg]?hz|k?wh?|k?cal|[mk]ph|"

@@ -16,7 +16,7 @@ Leaves = Mapping[str, Any]
 """Path in the arguments (`rooms.0.guests`) → value that is neither object nor list."""
 
 _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
-_ERROR_KEYS = ("error", "errors", "error_code", "error_message")
+_ERROR_KEYS = frozenset({"error", "errors", "error_code", "error_message"})
 _FAILED = frozenset({"error", "failed", "failure", "not_found", "sold_out", "invalid", "conflict", "unavailable"})
 
 
@@ -186,7 +186,9 @@ def is_error(result: Any) -> bool:
     """Whether a result reports that the call failed."""
     if not isinstance(result, Mapping):
         return False
-    if any(result.get(key) for key in _ERROR_KEYS) or result.get("success") is False:
+    if not _ERROR_KEYS.isdisjoint(result) and any(result.get(key) for key in _ERROR_KEYS):
+        return True
+    if result.get("success") is False:
         return True
     status = result.get("status")
     return isinstance(status, str) and fold(status).replace(" ", "_") in _FAILED

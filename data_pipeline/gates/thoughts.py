@@ -45,8 +45,8 @@ def _other_values(thought: str, calls: Sequence[Call]) -> str | None:
         if call.declared is None:
             return None
         for name, value in call.arguments.items():
-            text = json.dumps(value, ensure_ascii=False)
-            values.setdefault(name, []).append(text.strip('"') if isinstance(value, str) else text)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            values.setdefault(name, []).append(text)
     for name, texts in values.items():
         for end in stands_alone(name, thought):
             if thought[end : end + 1] not in (":", "："):
