@@ -26,6 +26,8 @@ from data_pipeline.llm.cache import AnswerCache
 from data_pipeline.llm.client import check_access, refusal
 from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.wire import (
+    CONTENT_FILTER,
+    FILTERED,
     RETRIED,
     Completion,
     LlmSettings,
@@ -230,6 +232,9 @@ class BatchClient:
                 found.troubles[key] = (0, "a body that is not a chat completion")
             return
         error = line.get("error") or body.get("error") or {}
+        if error.get("code") == CONTENT_FILTER:
+            found.answers[key] = FILTERED
+            return
         found.troubles[key] = (status or 0, f"{error.get('code') or ''} {error.get('message') or ''}".strip())
 
     def _account_for(

@@ -21,6 +21,8 @@ from data_pipeline.llm.cache import AnswerCache
 from data_pipeline.llm.ledger import Ledger
 from data_pipeline.llm.limits import Limits
 from data_pipeline.llm.wire import (
+    CONTENT_FILTER,
+    FILTERED,
     RETRIED,
     Completion,
     Dialect,
@@ -180,6 +182,8 @@ class LlmClient:
             completion = read_answer(answer, self._settings)
         except openai.APIStatusError as error:
             self._reached = True
+            if error.code == CONTENT_FILTER:
+                return FILTERED
             if other := dialect.after(error.status_code, f"{error.message} {error.param}"):
                 if self._dialect == dialect:  # else another request has learned it first
                     self._dialect = other

@@ -17,6 +17,8 @@ from fcdist.config.types import PriceConfig
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FORMATS = ("json_schema", "json_object", "text")
 """How the form of the answer is demanded, strictest first; a server that refuses one is asked with the next."""
+CONTENT_FILTER = "content_filter"
+"""Finish reason of a filtered answer, and error code of a filtered question."""
 LONGEST_WAIT_S = 600.0
 _TEMPLATE_TOKENS = 16
 """Tokens that a chat template adds to a message, at most."""
@@ -74,6 +76,10 @@ class Completion:
     usage: Usage
     metered: bool = True
     """False where the server gave no usage, or none that can be: what it billed is not known."""
+
+
+FILTERED = Completion("", CONTENT_FILTER, refused=True, usage=Usage())
+"""What a question counts as that the server's filter did not let through: an answer, and a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ def read_answer(answer: Any, settings: LlmSettings, factor: float = 1.0) -> Comp
         raise NoCompletionError
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of pairs cannot be written
     usage = _usage(body.get("usage"), settings, factor)
-    refused = bool(refusal) or finish_reason == "content_filter"
+    refused = bool(refusal) or finish_reason == CONTENT_FILTER
     return Completion(text, finish_reason, refused, usage or Usage(answers=1), metered=usage is not None)
 
 

@@ -96,6 +96,8 @@ class LlmServer:
             return error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
         if behaviour == "reasoning" and "temperature" in body:
             return error(400, "Unsupported value: 'temperature' does not support 0.8 with this model.")
+        if behaviour == "blocked":
+            return error(400, "The prompt triggered the content management policy.", code="content_filter")
         if behaviour in ("429", "500", "503_date", "401", "404", "quota"):
             return self.failure(behaviour)
         if behaviour in ("slow", "late"):

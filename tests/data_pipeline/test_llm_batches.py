@@ -118,6 +118,12 @@ def test_what_a_batch_left_unanswered_goes_into_the_next(tmp_path, fate):
         assert_each_question_answered_once(server, 3)
 
 
+def test_filtered_question_refuses_its_drafts_alone(tmp_path):
+    server = LlmServer(script=["good", "blocked"])
+    drafts, _ = run(server, tmp_path)
+    assert reasons(drafts) == {None: 8, "llm_refused": 4} and len(server.batches.batches) == 1
+
+
 def test_doubled_and_foreign_lines_are_left_out(tmp_path):
     server = LlmServer()
     server.batches.rounds = ["twice"]

@@ -75,9 +75,14 @@ def test_answer_without_a_usable_count_is_kept_and_charged_at_its_bound(tmp_path
     assert asked.traffic().billed.tokens < server.usage().tokens < book(tmp_path).paid().tokens + 10_000
 
 
-def test_content_filter_refuses_the_drafts_of_one_request(tmp_path):
-    drafts, asked = run(LlmServer(script=["filtered"]), tmp_path, max_concurrency=1)
+@pytest.mark.parametrize("behaviour", ["filtered", "blocked"])
+def test_content_filter_refuses_the_drafts_of_one_request(tmp_path, behaviour):
+    server = LlmServer(script=[behaviour])
+    drafts, asked = run(server, tmp_path, max_concurrency=1)
     assert reasons(drafts) == {"llm_refused": 4, None: 8} and asked.traffic().requests == 3
+    assert book(tmp_path).paid().tokens == server.usage().tokens and not book(tmp_path).has_pending()
+    run(server, tmp_path)
+    assert len(server.requests) == 3  # it would be filtered again
 
 
 def test_answer_that_trickles_in_is_given_up_in_time(tmp_path):
