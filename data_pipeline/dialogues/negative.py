@@ -33,8 +33,9 @@ def write_negative(draft: Draft) -> None:
         if _WRITERS[kind](draft):
             draft.facts["negative"] = draft.facts["kind"] = kind
             break
-    if draft.rng.random() < 0.15:
-        draft.say(draft.sentence("thanks"))
+    kind = draft.facts["negative"]
+    if kind != "small_talk" and draft.rng.random() < 0.15:
+        draft.say(draft.sentence("thanks" if kind in ("removed", "near_miss") else "thanks_told"))
         draft.talk(draft.sentence("welcome"), "polite")
 
 
