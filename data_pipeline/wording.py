@@ -30,10 +30,10 @@ _BY_ME = {
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
 _CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]+\w|\d)")
-_SENTENCE = 0.54
+_SENTENCE = 0.5
 """Share of hand-written sentences where there are both sentences and imperatives."""
 _SITUATION, _OPENER, _THANKS = 0.15, 0.22, 0.14
-_REMARKED = 0.5
+_REMARKED = 0.65
 """Share of small talk with a word before it."""
 _MIXED = 0.03
 """Share of Chinese turns with an English word in them."""
