@@ -195,7 +195,7 @@ def _notes_en(field: Field, optional: bool, rng: random.Random) -> list[str]:
     notes: list[str] = []
     if field.meanings:
         notes.append(", ".join(f"{value} = {english}" for value, (english, _) in field.meanings.items()))
-    if field.unit and field.unit not in field.noun:
+    if field.unit and not re.search(rf"(?<!\w){re.escape(field.unit)}(?!\w)", field.noun):
         code = "code" in field.unit or "name" in field.unit or "," in field.unit
         notes.append(
             field.unit if code else rng.choice((f"in {field.unit}", f"in {field.unit}", f"unit: {field.unit}"))

@@ -14,6 +14,7 @@ from data_pipeline.catalogue import BaseTool, Catalogue, load_catalogue
 from data_pipeline.gate_units import carried, unannounced
 from data_pipeline.slots import Context, Value, sample
 from data_pipeline.surface import ToolInstance, dress, make_style
+from data_pipeline.transforms.descriptions import field_describer
 from data_pipeline.transforms.forms import FACTORS, ClockLayout, Coded, DateLayout, Flag, Listed, Rewrite, Scaled
 from data_pipeline.transforms.naming import cased
 from data_pipeline.transforms.parts import ClockParts, DateParts, Moment, MoneyAmount, PersonName, Split
@@ -296,6 +297,15 @@ def test_results_keep_their_values_under_other_keys(catalogue):
         assert ("error" in shown) == ("error" in result)
         assert shown.keys() == {instance.shown(key) for key in result}
     assert renamed > 10
+
+
+def test_a_unit_is_told_unless_the_noun_tells_it():
+    style = make_style(random.Random(0), False, disguised=True)
+    describe = field_describer(style, random.Random(0))
+    weight = Field("num", "body weight", "体重", ("weight",), {"type": "number"}, unit="g")
+    portion = Field("num", "portion in grams", "份量", ("portion",), {"type": "number"}, unit="grams")
+    assert all(re.search(r"\bg\b", describe(weight)) for _ in range(20))
+    assert all(describe(portion).count("grams") == 1 for _ in range(20))
 
 
 def test_names_in_every_case():
