@@ -166,7 +166,8 @@ class LlmClient:
             result = await self._send(request, create)
             if isinstance(result, Completion):
                 # First kept, then paid: killed in between, it is rather charged too high than asked twice.
-                self._cache.write(request_key(request, self._settings), result)
+                # In a thread, because a disk may take longer than many an answer.
+                await asyncio.to_thread(self._cache.write, request_key(request, self._settings), result)
                 self._billed += result.usage
         finally:
             self._settle(name, result, booked)
