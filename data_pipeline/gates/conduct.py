@@ -15,11 +15,11 @@ _MODELS = (
     r"chat ?gpt|gpt-?[34]\w*|claude|gemini|bard|copilot|llama|qwen|mistral|deepseek|kimi|grok|ernie|"
     r"文心一言|通义千问|千问|讯飞星火|智谱清言|豆包|混元|盘古"
 )
-_IDENTITY = re.compile(
-    rf"\b(?:i am|i'm|my name is|you are|call me) (?:{_MODELS})\b|"
-    rf"\b(?:made|built|trained|developed|created|designed) by (?:{_VENDORS})\b|"
-    r"\b(?:i am|i'm|you are) an? (?:large )?(?:ai )?(?:language )?model (?:made|built|trained|developed|from|by)|"
-    r"\bas an? (?:ai(?: language)?|large language|language) model\b|\bas an ai(?: assistant)?,|"
+_IDENTITY = re.compile(  # every branch begins with a letter, so that the engine can skip to those
+    rf"(?:i am|i'm|my name is|you are|call me) (?:{_MODELS})\b|"
+    rf"(?:made|built|trained|developed|created|designed) by (?:{_VENDORS})\b|"
+    r"(?:i am|i'm|you are) an? (?:large )?(?:ai )?(?:language )?model (?:made|built|trained|developed|from|by)|"
+    r"as an? (?:ai(?: language)?|large language|language) model\b|as an ai(?: assistant)?,|"
     rf"我(?:是|叫)(?:{_MODELS})|你(?:是|叫)(?:{_MODELS})|由(?:{_VENDORS})\s*(?:公司)?(?:开发|训练|研发|创造|打造)|"
     r"作为(?:一[个名款])?(?:大型)?(?:ai|人工智能|语言)(?:语言)?(?:模型|助手)"
 )
@@ -52,13 +52,13 @@ _LONG_EXCHANGE = 25
 def loops(reading: Reading) -> str | None:
     """Nothing goes round in circles: no turn, exchange or call comes again, no words three times in a row."""
     messages = reading.messages
-    said = [fold(m.content or "") for m in messages if m.role == "user"]
-    if _repeats(text for text in said if _width(text) >= _LONG_TURN):
-        return "repeated_user_turn"
-    spoken = [(m.role, fold(m.content or "")) for m in messages if m.role in ("user", "assistant")]
-    exchanges = ((a, b) for a, b in pairwise(spoken) if a[1] and b[1] and _width(a[1] + b[1]) >= _LONG_EXCHANGE)
-    if _repeats(exchanges):
-        return "repeated_exchange"
+    if sum(m.role == "user" for m in messages) > 1:
+        spoken = [(m.role, fold(m.content or "")) for m in messages if m.role in ("user", "assistant")]
+        if _repeats(text for role, text in spoken if role == "user" and _width(text) >= _LONG_TURN):
+            return "repeated_user_turn"
+        exchanges = ((a, b) for a, b in pairwise(spoken) if a[1] and b[1] and _width(a[1] + b[1]) >= _LONG_EXCHANGE)
+        if _repeats(exchanges):
+            return "repeated_exchange"
     if _repeats(_requests(reading)):
         return "repeated_call"
     if any(_stutters(m.content or "") or _stutters(m.thought or "") for m in messages if m.role == "assistant"):

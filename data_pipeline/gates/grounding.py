@@ -42,10 +42,10 @@ def _told(reading: Reading, call: Call) -> str | None:
 
 def _carried(value: Any, span: Any, schema: Mapping[str, Any], reading: Reading, turn: int) -> str | None:
     """Reason why the words of `span` do not carry `value`."""
-    if isinstance(span, Mapping) and "form" in span:
+    if isinstance(span, dict) and "form" in span:
         return gate_units.carried(value, span, lambda part, words: _carried(part, words, {}, reading, turn))
     user = reading.said("user", turn)
-    if not isinstance(span, Mapping):
+    if not isinstance(span, dict):
         if not _stands_in(span, user):
             return "words_not_said"
         return None if follows(value, span, reading.today, schema) else "value_differs_from_words"

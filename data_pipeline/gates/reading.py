@@ -161,7 +161,7 @@ def decoded(call: ToolCall) -> Mapping[str, Any]:
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is neither object nor list, with its path."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
@@ -175,16 +175,16 @@ def leaf_schema(parameters: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     """Schema of the argument at `path`; empty where the tool does not describe it."""
     schema: Any = parameters
     for step in path.split("."):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return {}
         items = schema.get("items")
         schema = items if step.isdigit() and items is not None else schema.get("properties", {}).get(step, {})
-    return schema if isinstance(schema, Mapping) else {}
+    return schema if isinstance(schema, dict) else {}
 
 
 def is_error(result: Any) -> bool:
     """Whether a result reports that the call failed."""
-    if not isinstance(result, Mapping):
+    if not isinstance(result, dict):
         return False
     if not _ERROR_KEYS.isdisjoint(result) and any(result.get(key) for key in _ERROR_KEYS):
         return True
@@ -196,7 +196,7 @@ def is_error(result: Any) -> bool:
 
 def is_empty(result: Any) -> bool:
     """Whether a result reports that nothing was found."""
-    if isinstance(result, Mapping):
+    if isinstance(result, dict):
         lists = [value for value in result.values() if isinstance(value, list)]
         return not result or (bool(lists) and not any(lists))
     return result is None or result in ([], "")
