@@ -136,8 +136,9 @@ def _agrees(value: Any, values: Sequence[Any], sources: Sequence[Sequence[Any]],
 def _same_member(value: Any, member: Any, form: Mapping[str, Any]) -> bool:
     if "code" in form:
         return bool(value == form["code"])
-    plain = [re.sub(r"\W|_", "", str(text)).casefold() for text in (value, member)]
-    return bool(value != member and plain[0].endswith(plain[1]))
+    bare = [re.sub(r"\W|_", "", str(text)).casefold() for text in (value, member)]
+    ending = "_" + re.sub(r"\W+", "_", str(member)).casefold()
+    return bare[0] == bare[1] or str(value).casefold().endswith(ending)
 
 
 def _in_unit(value: float, unit: str, to: str) -> Decimal:

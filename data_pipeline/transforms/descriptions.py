@@ -156,6 +156,11 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _sentence(note: str) -> str:
+    """A note as a sentence; a layout such as "h:MM" keeps its case."""
+    return (_capital(note) if note[:2].isalpha() else note) + "."
+
+
 def field_describer(style: Style, rng: random.Random) -> Callable[[Field], str]:
     """Gives every field of a tool its description."""
     return lambda field: (_field_zh if style.chinese else _field_en)(field, style, rng)
@@ -177,7 +182,7 @@ def _field_en(field: Field, style: Style, rng: random.Random) -> str:
     bare, dot = text.rstrip(".?"), "." if text.endswith(".") else ""
     if habits is None:
         return f"{bare} ({', '.join(notes)}){dot}"
-    joined = [f"{bare} ({', '.join(notes)}){dot}", f"{bare}. {' '.join(_capital(note) + '.' for note in notes)}"]
+    joined = [f"{bare} ({', '.join(notes)}){dot}", f"{bare}. {' '.join(_sentence(note) for note in notes)}"]
     if ":" not in bare and not bare.endswith(")"):
         joined += [f"{bare}, {', '.join(notes)}{dot}", f"{bare}: {'; '.join(notes)}{dot}"]
     return rng.choice(joined)

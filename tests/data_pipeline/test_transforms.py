@@ -259,6 +259,8 @@ def schema_at(schema, path: str):
         ("a,c", {"of": [["a", "a"], ["b", "b"]], "form": {"kind": "list", "separator": ","}}),
         ("no", {"of": [[True, {"text": "", "means": "true"}]], "form": {"kind": "flag", "yes": "yes", "no": "no"}}),
         ("SLOW", {"of": [["fast", "quickly"]], "form": {"kind": "enum"}}),
+        ("FEMALE", {"of": [["male", "man"]], "form": {"kind": "enum"}}),
+        ("GENDER_FEMALE", {"of": [["male", "man"]], "form": {"kind": "enum"}}),
         (1, {"of": [["fast", "quickly"]], "form": {"kind": "enum", "code": 2}}),
         (1, {"of": [[1, "1"]], "form": {"kind": "magic"}}),
     ],
@@ -274,6 +276,11 @@ def test_the_gate_hands_the_words_on_and_wants_the_form_announced():
     )
     assert unannounced({"type": "integer", "description": "Duration."}, "duration", span) == "form_not_in_schema"
     assert unannounced({"type": "integer", "description": "Duration, in seconds."}, "duration", span) is None
+
+
+@pytest.mark.parametrize("value", ["SCI_FI", "SciFi", "GENRE_SCI_FI"])
+def test_another_spelling_of_a_member_is_the_member(value):
+    assert carried(value, {"of": [["sci-fi", "sci-fi"]], "form": {"kind": "enum"}}, lambda v, s: None) is None
 
 
 def test_a_code_must_be_explained_by_the_description():
