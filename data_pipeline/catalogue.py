@@ -21,8 +21,25 @@ MEASURES = ("int", "num", "money", "pct", "year", "ints", "nums", "prob")
 _MEASURED = {
     "unit_len": ("height", "prominence", "length", "depth", "diameter", "elevation_gain"),
     "unit_temp": ("melting_point", "boiling_point"),
+    "country_o": ("box_office", "rating", "release_year", "penalty", "year", "price"),
+    "season_e": ("growth_rate", "water_need"),
+    "weekday_o": ("opening_hours", "ticket_price"),
+    "year": (
+        *("population", "gdp", "life_expectancy", "unemployment_rate", "cost_of_living", "market_cap", "revenue"),
+        *(
+            "dividend_yield",
+            "pe_ratio",
+            "cases",
+            "ranking",
+            "tuition",
+            "students",
+            "acceptance_rate",
+            "visitors",
+            "price",
+        ),
+    ),
 }
-"""Attributes of look-ups for which an optional unit makes sense."""
+"""Attributes of look-ups for which an optional unit, place or time makes sense."""
 _RATED = ("hotel", "restaurant", "product", "dish", "movie", "book", "subject", "place", "artist")
 _WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")

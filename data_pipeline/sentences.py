@@ -180,6 +180,8 @@ class _Writer:
         out, said, skipped = "", False, False  # since the last literal
         for item in part:
             text = self._item(item)
+            if text.startswith("the ") and out.endswith(("the ", "The ")):
+                text = text[4:]
             if skipped and not said and text.startswith("的"):  # 查北京的天气, but 查天气
                 text = text[1:]
             if out and text and _run_together(out[-1], text[0]):
@@ -225,6 +227,16 @@ _NEEDS_AN = re.compile(r"\b[Aa] ?$")
 _VOWEL = re.compile(r"[aeiou8](?!ne\b|ni|se)|11|18", re.I)
 
 
+_LEFT_OVER = (
+    (re.compile(r"^[，、：]+"), ""),
+    (re.compile(r"([：，、])[，、]+"), r"\1"),
+    (re.compile(r"[：，、]+(?=[。？！]|$)"), ""),
+    (re.compile(r" +(?=[?.!,](?: |$))"), ""),
+    (re.compile(r"(?<=\w)  +(?=\w)"), " "),
+)
+"""Marks and blanks that parts which were not said leave behind."""
+
+
 def article_before(text: str) -> str:
     """The indefinite article that goes before `text`."""
     return "an" if _VOWEL.match(text) else "a"
@@ -268,7 +280,10 @@ def written(
         if left and not template.open:
             continue
         before, _, after = text.partition("\0")
-        return (rest(before, left) if left else before) + after, template.whole
+        text = (rest(before, left) if left else before) + after
+        for pattern, tidy in _LEFT_OVER:
+            text = pattern.sub(tidy, text)
+        return text, template.whole
     return None
 
 

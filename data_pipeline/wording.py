@@ -136,7 +136,9 @@ def _surrounded(
     situations = frames()[language]["situations"]
     first, *more = re.split(r"[,，。？！]|[.?!] ", text[:-1])
     # A first clause without any value is a situation already: 要出差，后天找人照看柯基.
-    several = bool(more) and not any(words in first for words in spans)
+    several = bool(more) and (
+        not any(words in first for words in spans) or first.startswith(("刚", "跟", "想", "打算"))
+    )
     gap = " " if language == "en" else ""
     if not several and rng.random() < _SITUATION * register.get("talk", 1):
         options = situations.get(tool.domain) if tool.backing is None else None
@@ -179,14 +181,21 @@ def _written(
         build = _chinese if language == "zh" else _english
         return build(before, [instance.base.param(key) for key in left], values, rng)
 
-    return written(templates, values, rng, own_phrase, rest, whole)
+    found = written(templates, values, rng, own_phrase, rest, whole)
+    if found is None or language == "en":
+        return found
+    return _POINTED.sub(r"\1", found[0]), found[1]
+
+
+_POINTED = re.compile("《((?:那|这|第)[^》]*)》")
+"""A title that is only pointed at ("that song") stands without marks."""
 
 
 def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
     if tool.backing is not None:
         return ()
-    kind = "lookup" if tool.id.startswith("lookup_") else "formula" if tool.names[0] == f"calculate_{tool.id}" else ""
+    kind = "lookup" if tool.id.startswith("lookup_") else "formula" if _is_formula(tool) else ""
     noun = tool.noun[language == "zh"]
     if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"
         noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
@@ -196,23 +205,33 @@ def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     elif kind and tool.params[0].kind in ("ints", "nums"):
         kind = "formula_list"
         noun = noun.split(" of a ")[0]
-    return _templates_of(tool.id, kind, noun, tool.params[0].key if tool.params else "", language)
+    keys = tuple(p.key for p in tool.params[:2])
+    return _templates_of(tool.id, kind, noun, keys, language)
 
 
 @lru_cache(maxsize=2048)
-def _templates_of(tool_id: str, kind: str, noun: str, main: str, language: str) -> tuple[Template, ...]:
+def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], language: str) -> tuple[Template, ...]:
     table = requests(language)
+    main, extra = [*keys, "", ""][:2]
     slot = f"{{{main}}}"
     if language == "zh" and main in _TITLED:
         slot = f"《{slot}》"
     lines = table.get(kind, ())
+    if language == "zh" and extra in _INSIDE_ZH:
+        lines = tuple(line.replace("{main}的", f"{{main}}[{_INSIDE_ZH[extra]}]的") for line in lines)
     common = tuple(compiled(line.replace("NOUN", noun).replace("{main}", slot)) for line in lines)
     own = tuple(map(compiled, table.get(tool_id, ())))
     return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
 
 
+def _is_formula(tool: BaseTool) -> bool:
+    return set(tool.out) == {"result"} and tool.names[0] == f"calculate_{tool.id}"
+
+
 _KIND_OF_RESULT = {"person": "lookup_person", "pool": "lookup_text", "pick": "lookup_text"}
 """Results that are asked for by "who" or "what" instead of "how much"."""
+_INSIDE_ZH = {"year": "{year}", "season_e": "{season_e}", "weekday_o": "{weekday_o}", "country_o": "在{country_o}"}
+"""Second parameters that Chinese puts before the attribute: 印度2022年的失业率."""
 _TITLED = ("movie", "show", "song", "book", "painting", "law")
 """Entities whose names Chinese puts between 《 and 》."""
 
