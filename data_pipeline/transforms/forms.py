@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from data_pipeline.transforms.shapes import Field, Form, Shape, Told, Tree, plain, rewritten
+from data_pipeline.transforms.structure import InPlace
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FACTORS: Mapping[tuple[str, str], str] = {
@@ -60,7 +61,8 @@ class Scaled:
     unit: str
     to: str
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         whole = field.schema["type"] == "integer" and Decimal(FACTORS[self.unit, self.to]) >= 1
         return replace(
             field,
@@ -70,13 +72,16 @@ class Scaled:
             examples=tuple(self.write(example) for example in field.examples),
         )
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         return _number(Decimal(str(value)) * Decimal(FACTORS[self.unit, self.to]))
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         return _number(Decimal(str(value)) / Decimal(FACTORS[self.unit, self.to]))
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "unit", "from": self.unit, "to": self.to}
 
 
@@ -90,23 +95,27 @@ class DateLayout:
 
     layout: str
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         return replace(field, layout=self.layout, examples=tuple(self.write(e) for e in field.examples))
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         day = date.fromisoformat(value)
         month = _MONTHS[day.month - 1] if "MMM" in self.layout else f"{day.month:02d}"
         text = self.layout.replace("YYYY", f"{day.year:04d}").replace("DD", f"{day.day:02d}")
         return text.replace("MMM", month).replace("MM", month)
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         year = self.layout.index("YYYY")
         day, month = self.layout.index("DD"), self.layout.index("MM")
         named = "MMM" in self.layout
         number = _MONTHS.index(value[month : month + 3]) + 1 if named else int(value[month : month + 2])
         return f"{value[year : year + 4]}-{number:02d}-{value[day : day + 2]}"
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "date", "layout": self.layout}
 
 
@@ -116,23 +125,27 @@ class ClockLayout:
 
     layout: str
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         return replace(field, layout=self.layout, examples=tuple(self.write(e) for e in field.examples))
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         hour, minute = value.split(":")
         if self.layout == "h:MM AM/PM":
             return f"{(int(hour) - 1) % 12 + 1}:{minute} {'AM' if int(hour) < 12 else 'PM'}"
         return self.layout.replace("HH", hour).replace("MM", minute).replace("SS", "00")
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         if self.layout == "h:MM AM/PM":
             clock, half = value.split(" ")
             hour, minute = clock.split(":")
             return f"{int(hour) % 12 + 12 * (half == 'PM'):02d}:{minute}"
         return f"{value[:2]}:{value[-2:] if self.layout == 'HHMM' else value[3:5]}"
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "time", "layout": self.layout}
 
 
@@ -143,17 +156,21 @@ class Listed:
     separator: str
     numeric: bool = False
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         return replace(field, schema={"type": "string"}, separator=self.separator)
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         return self.separator.join(str(item) for item in value)
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         items = value.split(self.separator) if value else []
         return [_number(Decimal(item)) for item in items] if self.numeric else items
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "list", "separator": self.separator}
 
 
@@ -169,7 +186,8 @@ class Coded:
     codes: tuple[tuple[Any, Any], ...]
     explained: bool
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         values = [code for _, code in self.codes]
         meanings = {code: field.meanings[base] for base, code in self.codes} if self.explained else {}
         return replace(
@@ -179,13 +197,16 @@ class Coded:
             default=None if field.default is None else self.write(field.default),
         )
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         return next(code for base, code in self.codes if base == value)
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         return next(base for base, code in self.codes if code == value)
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "enum", **({"code": written} if self.explained else {})}
 
 
@@ -196,23 +217,27 @@ class Flag:
     yes: Any
     no: Any
 
-    def field(self, field: Field) -> Field:  # noqa: D102
+    def field(self, field: Field) -> Field:
+        """The parameter that takes this form."""
         kind = "integer" if isinstance(self.yes, int) else "string"
         default = None if field.default is None else self.write(field.default)
         return replace(field, schema={"type": kind, "enum": [self.yes, self.no]}, default=default)
 
-    def write(self, value: Any) -> Any:  # noqa: D102
+    def write(self, value: Any) -> Any:
+        """The value in this form."""
         return self.yes if value else self.no
 
-    def read(self, value: Any) -> Any:  # noqa: D102
+    def read(self, value: Any) -> Any:
+        """Inverse of `write`."""
         return value == self.yes
 
-    def note(self, written: Any) -> Form:  # noqa: D102
+    def note(self, written: Any) -> Form:
+        """What a gate must know to write the value itself."""
         return {"kind": "flag", "yes": self.yes, "no": self.no}
 
 
 @dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(InPlace):
     """Transform: the parameter `name` takes its value in another form."""
 
     name: str
@@ -236,7 +261,3 @@ class Rewrite:
         if self.name not in arguments:
             return arguments
         return {**arguments, self.name: self.form.read(arguments[self.name])}
-
-    def moved(self, name: str) -> str:
-        """Where the value of `name` stands afterwards."""
-        return name

@@ -37,17 +37,20 @@ class PersonName:
     given: Field
     family: Field
 
-    def fields(self, field: Field) -> Mapping[str, Field]:  # noqa: D102
+    def fields(self, field: Field) -> Mapping[str, Field]:
+        """The parts of the parameter."""
         return {"given": self.given, "family": self.family}
 
-    def split(self, told: Told) -> dict[str, Told]:  # noqa: D102
+    def split(self, told: Told) -> dict[str, Told]:
+        """The parts of a value."""
         given, blank, family = told.value.partition(" ")
         if not blank:
             surname = 2 if told.value.startswith(_COMPOUND_SURNAMES) and len(told.value) > 2 else 1
             family, given = told.value[:surname], told.value[surname:]
         return {"given": _part(told, "given", given), "family": _part(told, "family", family)}
 
-    def join(self, parts: Mapping[str, Any]) -> Any:  # noqa: D102
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Inverse of `split`."""
         given, family = parts["given"], parts["family"]
         return family + given if _IDEOGRAPH.match(family) else f"{given} {family}"
 
@@ -58,15 +61,18 @@ class MoneyAmount:
 
     currency: Field
 
-    def fields(self, field: Field) -> Mapping[str, Field]:  # noqa: D102
+    def fields(self, field: Field) -> Mapping[str, Field]:
+        """The parts of the parameter."""
         return {"amount": replace(field, required=True), "currency": self.currency}
 
-    def split(self, told: Told) -> dict[str, Told]:  # noqa: D102
+    def split(self, told: Told) -> dict[str, Told]:
+        """The parts of a value."""
         found = next((code for code, marks in CURRENCIES.items() if re.search(marks, told.words)), None)
         parts = {"amount": told}
         return {**parts, "currency": _part(told, "currency", found, told.words)} if found else parts
 
-    def join(self, parts: Mapping[str, Any]) -> Any:  # noqa: D102
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Inverse of `split`."""
         return parts["amount"]
 
 
@@ -76,14 +82,17 @@ class DateParts:
 
     parts: Mapping[str, Field]
 
-    def fields(self, field: Field) -> Mapping[str, Field]:  # noqa: D102
+    def fields(self, field: Field) -> Mapping[str, Field]:
+        """The parts of the parameter."""
         return self.parts
 
-    def split(self, told: Told) -> dict[str, Told]:  # noqa: D102
+    def split(self, told: Told) -> dict[str, Told]:
+        """The parts of a value."""
         numbers = map(int, told.value.split("-"))
         return {p: _part(told, p, n, told.words) for p, n in zip(("year", "month", "day"), numbers, strict=True)}
 
-    def join(self, parts: Mapping[str, Any]) -> Any:  # noqa: D102
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Inverse of `split`."""
         return f"{parts['year']:04d}-{parts['month']:02d}-{parts['day']:02d}"
 
 
@@ -93,14 +102,17 @@ class ClockParts:
 
     parts: Mapping[str, Field]
 
-    def fields(self, field: Field) -> Mapping[str, Field]:  # noqa: D102
+    def fields(self, field: Field) -> Mapping[str, Field]:
+        """The parts of the parameter."""
         return self.parts
 
-    def split(self, told: Told) -> dict[str, Told]:  # noqa: D102
+    def split(self, told: Told) -> dict[str, Told]:
+        """The parts of a value."""
         numbers = map(int, told.value.split(":"))
         return {p: _part(told, p, n, told.words) for p, n in zip(("hour", "minute"), numbers, strict=True)}
 
-    def join(self, parts: Mapping[str, Any]) -> Any:  # noqa: D102
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Inverse of `split`."""
         return f"{parts['hour']:02d}:{parts['minute']:02d}"
 
 
