@@ -93,6 +93,26 @@ def draw_linked(
     return None
 
 
+def draw_finder(
+    tools: Sequence[BaseTool], rng: random.Random, draw: Callable[..., BaseTool | None]
+) -> tuple[BaseTool, BaseTool] | None:
+    """A tool that lists identifiers without being told anything, and one that takes such an identifier; or None."""
+    finders = [tool for tool in tools if finds_identifiers(tool)]
+    finder = draw(finders, rng) if finders else None
+    if finder is None:
+        return None
+    listed = _ends(finder).things_given
+    takers = [t for t in tools if not listed.isdisjoint(_ends(t).things_taken) and t.id != finder.id]
+    taker = draw(takers, rng) if takers else None
+    return None if taker is None else (finder, taker)
+
+
+def finds_identifiers(tool: BaseTool) -> bool:
+    """Whether the tool lists identifiers without being told anything."""
+    told = any(param.required for param in tool.params)
+    return not told and any(kind == "row" and thing.startswith("id ") for thing, kind, *_ in _ends(tool).gives)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ends:
     """What a tool gives and takes."""

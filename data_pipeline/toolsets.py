@@ -12,7 +12,7 @@ from typing import Any
 from data_pipeline.catalogue import NESTED, BaseTool
 from data_pipeline.dates import day_line
 from data_pipeline.importers.words import universal
-from data_pipeline.links import draw_linked, links
+from data_pipeline.links import draw_finder, draw_linked, links
 from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell
 from data_pipeline.surface import Style, ToolInstance, dress, make_style
@@ -234,7 +234,14 @@ def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.
     if "correction" in categories and rng.random() < 0.5:
         for tool in draw_linked(tools, rng, draw_tool, ("cancel", "update")) or ():
             add(tool)
-    if set(categories) & _NEED_CHANGES and not any(map(allows_changes, chosen)):
+    if "slot_filling" in categories and rng.random() < 0.15:
+        for tool in draw_finder(tools, rng, draw_tool) or ():
+            add(tool)
+    if "recovery" in categories and rng.random() < 0.65:
+        add(draw_tool(tools, rng, lambda t: t.act in ("book", "create", "search", "cancel") and takes_values(t)))
+    for _ in range(_TRIES if set(categories) & _NEED_CHANGES else 0):
+        if any(map(allows_changes, chosen)):
+            break
         add(draw_tool(tools, rng, allows_changes))
     if tools[-1].backing is not None and set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):
         add(draw_tool(tools, rng, takes_values))

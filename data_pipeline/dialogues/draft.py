@@ -19,7 +19,7 @@ from fcdist.schema.conversation import Message, ToolCall
 
 Values = dict[str, Value]
 Planned = tuple[ToolInstance, Values]
-Any_ = TypeVar("Any_")
+Option = TypeVar("Option")
 _TRIES = 20
 
 
@@ -55,7 +55,7 @@ class Draft:
         """User turns so far."""
         return sum(message.role == "user" for message in self.messages)
 
-    def either(self, english: Sequence[Any_], chinese: Sequence[Any_]) -> Any_:
+    def either(self, english: Sequence[Option], chinese: Sequence[Option]) -> Option:
         """One of the options of the conversation's language."""
         return self.rng.choice(chinese if self.chinese else english)
 

@@ -12,7 +12,7 @@ from typing import Any
 from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.chain import taken
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
-from data_pipeline.dialogues.requests import ordinal
+from data_pipeline.dialogues.requests import is_askable, ordinal
 from data_pipeline.dialogues.trouble import (
     Trouble,
     check_fits,
@@ -22,15 +22,15 @@ from data_pipeline.dialogues.trouble import (
     kinds_of,
     values_of,
 )
-from data_pipeline.slots import Value, join_words
+from data_pipeline.slots import Value
 from data_pipeline.wording import capital
 
 _WEIGHTS = {
-    "sold_out": 5,
+    "sold_out": 6,
     "conflict": 4,
     "empty": 5,
     "not_found": 4,
-    "misspelt": 4,
+    "misspelt": 2,
     "respelled": 4,
     "capped": 4,
     "invalid": 2,
@@ -45,7 +45,7 @@ def write_recovery(draft: Draft) -> None:
     """A call that fails because of one of its values, and the way out."""
     troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in kinds_of(i, p)]
     if not troubles:
-        raise RepetitionError
+        troubles = [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
     for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
         draft.facts["kind"] = kind
         try:
@@ -117,9 +117,10 @@ def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
 
 def _or(texts: Sequence[str], draft: Draft) -> str:
     """ "a, b or c" / a、b或c."""
-    joined = join_words(list(texts), draft.language)
-    head, link, tail = joined.rpartition("和" if draft.chinese else " and ")
-    return f"{head}{'或' if draft.chinese else ' or '}{tail}" if link else joined
+    if len(texts) == 1:
+        return texts[0]
+    comma, link = ("、", "或") if draft.chinese else (", ", " or ")
+    return comma.join(texts[:-1]) + link + texts[-1]
 
 
 def _empty(draft: Draft, trouble: Trouble) -> None:

@@ -14,7 +14,7 @@ from data_pipeline.dialogues.requests import (
     withdraw,
     write_single,
 )
-from data_pipeline.links import Link, links
+from data_pipeline.links import Link, finds_identifiers, links
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
 from data_pipeline.wording import capital, phrase, request
@@ -172,9 +172,8 @@ def _lookup(draft: Draft) -> tuple[ToolInstance, ToolInstance, Link] | None:
     found = [
         (finder, instance, link)
         for finder in draft.tool_set.instances
-        if finder.base.act in ("search", "get") and not any(p.required for p in finder.params)
+        if finds_identifiers(finder.base) and not any(p.required for p in finder.params)
         for instance in draft.tool_set.instances
-        if instance.base.act not in ("search",)
         for link in links(finder.base, instance.base)
         if instance.base.param(link.key).kind == "ref" and link.column
     ]
