@@ -2,7 +2,7 @@
 
 Metadata of its conversations, for the gates (user turns, calls and values are counted from 0, in order):
 
-    tool_set, domain, domains, tools, parameters    whose tools these are, and public name → base name
+    tool_set, domain, domains, tools, parameters    whose tools these are, and public name (or dotted path) → base name
     today       ISO date of the system message, where it tells one
     calls       of every call {"name", "spans": path in the arguments → words}; words are a text the user said,
                 {"text", "means"} for a declared synonym, {"text": "", "result": value} for a value of an earlier result

@@ -239,7 +239,7 @@ def _field_zh(field: Field, style: Style, rng: random.Random) -> str:
     notes: list[str] = []
     if field.meanings:
         notes.append("，".join(f"{value}={chinese}" for value, (_, chinese) in field.meanings.items()))
-    if field.unit:
+    if field.unit and unit_zh(field.unit) not in noun:
         notes.append(
             f"单位：{unit_zh(field.unit)}" if field.json_type in ("integer", "number") else unit_zh(field.unit)
         )

@@ -46,7 +46,7 @@ def _speaking(base: BaseTool, style: Style, rng: random.Random) -> str:
     name = rng.choice(base.names).replace(".", "_")
     verb, rest = _parted(name)
     computes = base.act == "compute" and verb in ("get", "find")
-    act = "calculation" if base.act == "compute" else words()["nominal"].get(verb, "")
+    act = "calculation" if computes else words()["nominal"].get(verb, "")
     if rest and (computes or rng.random() < 0.5):
         verb = rng.choice(words()["verbs"]["calculate" if computes else verb])
         name = f"{verb}_{rest}"
