@@ -25,7 +25,7 @@ Values = Mapping[str, Value]
 _TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我")}
 """Imperatives that already name the speaker do not go with frames in which the speaker acts."""
 _BY_ME = {
-    "en": re.compile(r"^(?:I (?!need you|want you|would like you|was hoping)|I'd|I'm|We|My|Let|Time|Would)|\bme\b"),
+    "en": re.compile(r"\b(?:I need to|I'd like to|I want to|I'm trying to|I have to|we need to|let's)\b|\bme\b", re.I),
     "zh": re.compile("我|给|咱"),
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
