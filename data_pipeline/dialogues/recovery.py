@@ -246,6 +246,9 @@ def _invalid(draft: Draft, trouble: Trouble) -> None:
     old, new = values[param.key], draft.another(param, [values[param.key].arg])
     if min(float(old.arg), float(new.arg)) <= 0:
         raise RepetitionError
+    if float(old.arg) < float(new.arg) and draft.rng.random() < 0.8:  # most limits are upper ones
+        old, new = new, old
+        values = {**values, param.key: old}
     high = float(old.arg) > float(new.arg)
     bound = "maximum" if high else "minimum"
     limit = _between(new.arg, old.arg)

@@ -20,7 +20,8 @@ _MEETINGS = ("event", "meeting", "appointment")
 """What cannot take place at the same time as another one."""
 _SCARCE = ("restaurant", "hotel", "movie", "car", "book")
 """Pools whose members may be taken."""
-_NUMBERS = ("int", "num", "money")
+_DOING = ("book", "create", "update", "control", "search", "send")
+"""Acts whose amounts the user chooses; a weight, a price or a voltage is what it is, whatever the limit."""
 _COORDINATES = re.compile(r"lat|lon|lng")
 _FREE_TEXT = ("title", "task", "message", "sentence", "word", "topic", "address", "issue", "subjectline", "keyword")
 """Pools whose values are whatever the user likes, so that none of them is unknown."""
@@ -53,7 +54,8 @@ def kinds_of(instance: ToolInstance, param: Param) -> list[str]:
         kinds += ["not_found", "respelled"] if param.kind == "ref" and instance.base.backing is None else ["not_found"]
     if pool and act in ("get", "book", "control") and not pool.endswith(_FREE_TEXT):
         kinds.append("misspelt")
-    if param.kind in _NUMBERS and not _COORDINATES.search(param.key.lower()):
+    chosen = param.kind == "int" and not param.spec.get("u") and act in _DOING
+    if chosen and not _COORDINATES.search(param.key.lower()):
         kinds.append("invalid")
     return [*kinds, "refused"] if is_changeable(param) else kinds
 
