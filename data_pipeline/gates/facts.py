@@ -21,6 +21,7 @@ _QUANTITY = re.compile(
     r"[kxcfvdwa]|ft|in|bn|usd|eur|gbp|cny|rmb)",
     re.I,
 )
+_LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)、](?=\s|[^\W\d])")
 _GROUPED = re.compile(r"(?<![\w.])\+?\(?\d(?:[ ()-]{0,2}\d){6,}(?![\w:])", re.ASCII)
 _NUMBER = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
 _SCALED = re.compile(r"(\d+(?:,\d{3})*(?:\.\d+)?)\s*(thousand|million|billion|万|亿|k\b|m\b)", re.I)
@@ -52,7 +53,7 @@ _PLACE_ZH = re.compile(
 )
 _GENERAL_ZH = re.compile(
     r"[的是了在有和与及家个间些座所位该这那此哪其您你我他她它们到去从为把被给让向往离近边附周旁最好选推荐找订预定一二三四"
-    r"两几多每各别其任何不没想要能可会请于由对中型式端级类业务合适条件符合住吃玩看叫名称称呼作外内新老高低大小以下"
+    r"说讲问两几多每各别其任何不没想要能可会请于由对中型式端级类业务合适条件符合住吃玩看叫名称称呼作外内新老高低大小以下"
     r"旅连锁快捷经济豪华舒商团当地国际家庭主治值班]"
 )
 _COMMON_WORDS = (
@@ -122,6 +123,7 @@ class Told:
 
     def unknown_fact(self, text: str, turn: int) -> str | None:
         """Kind of the first fact in `text` that was not told before `turn`: date, time, identifier or number."""
+        text = _LIST_MARK.sub(" ", text) if ". " in text or ")" in text or "、" in text else text
         tokens = set(_DIGITS.findall(text))
         if not tokens or all(self._has(self._tokens, token, turn) for token in tokens):
             return None  # everything with digits stands in what was told as it is
@@ -171,7 +173,9 @@ class Told:
         scales = {float(n.replace(",", "")) * _SCALE[s.lower()] for n, s in _SCALED.findall(answer)}
         if any(abs(scale - n) <= 0.05 * scale for scale in scales for n in known if n >= 1000):
             return True
-        return re.search(rf"(?<!\d){re.escape(digits)}(?!\d)", self._tools) is not None
+        if re.search(rf"(?<!\d){re.escape(digits)}(?!\d)", self._tools):
+            return True
+        return any(value in numbers(self._texts[place]) for place in self._reading.results if place < turn)
 
     def _has_digits(self, text: str, turn: int) -> bool:
         """Whether the digits of `text` were told in a row: telephone numbers are grouped in many ways."""

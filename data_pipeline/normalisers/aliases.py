@@ -1,4 +1,4 @@
-"""Other names for well-known things: cities by nickname or airport, everyday words for kinds of food, films and so on.
+"""Other names for well-known things: cities by nickname or airport, kinds of food and film, currencies, shares.
 
 Small on purpose: what everybody knows. For words outside of it a gate asks that they be said as they are.
 """
@@ -84,6 +84,25 @@ inexpensive: cheap, affordable, budget
 expensive: fancy, pricey, upscale, extravagant
 免费: 不收门票, 没有门票, 不要钱, 不花钱, 不用门票
 """
+_CODES = """
+usd: dollar, $, 美元, 美金
+eur: euro, €, 欧元
+gbp: pound, sterling, £, 英镑
+jpy: yen, 日元, 日币
+cny: yuan, rmb, renminbi, 人民币, 元
+inr: rupee, ₹, 卢比
+krw: won, 韩元
+cad: canadian dollar, 加元, 加拿大元
+aud: australian dollar, 澳元
+chf: franc, 瑞士法郎
+hkd: hong kong dollar, 港币, 港元
+aapl: apple, 苹果
+googl: google, alphabet, 谷歌
+msft: microsoft, 微软
+amzn: amazon, 亚马逊
+tsla: tesla, 特斯拉
+nvda: nvidia, 英伟达
+"""
 
 
 def _read(table: str) -> dict[str, tuple[str, ...]]:
@@ -91,7 +110,7 @@ def _read(table: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(others.split(", ")) for name, _, others in rows}
 
 
-_ALIASES = _read(_CITIES) | _read(_KINDS)
+_ALIASES = _read(_CITIES) | _read(_KINDS) | _read(_CODES)
 _NAMES: dict[str, list[str]] = {}
 for _name, _others in _ALIASES.items():
     for _other in _others:

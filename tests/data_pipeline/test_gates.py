@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.corruptions import CORRUPTIONS
-from data_pipeline.gates import GATES, all_failures, first_failure
+from data_pipeline.gates import GATES, first_failure
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
 from fcdist.config.types import GenerateConfig
@@ -154,6 +154,12 @@ def test_a_search_that_found_nothing_may_be_loosened():
         ("I chose the Grand Meridian for you.", {"hotel": "Grand Meridian"}, None),
         ("I chose the Silver Anchor Inn for you.", {"hotel": "Grand Meridian"}, "answers: answer_has_other_name"),
         ("Call 0171 555 2424.", {"phone": "01715552424"}, None),
+        (
+            "1. Luna at $80\n2. Sol at $95",
+            {"rooms": [{"name": "Luna", "price": 80}, {"name": "Sol", "price": 95}]},
+            None,
+        ),
+        ("相差5年3个月。", {"gap": "五年三个月"}, None),
         ("I found nothing.", {"price": 120}, "answers: answer_denies_result"),
     ],
 )
