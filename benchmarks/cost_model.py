@@ -9,11 +9,8 @@ wait for each other in an epoch planned with either, both judged by the fit.
 """
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.flops import attended_pairs
-from benchmarks.settings import add_model_arguments, load_renderer, peer_config
+from benchmarks.settings import add_model_arguments, load_renderer, peer_config, print_facts
 from fcdist.config.types import BatchConfig, Config
 from fcdist.data.balance import GlobalBatch, idle_share
 from fcdist.data.batch import Batch
@@ -115,10 +112,7 @@ def main() -> None:
     parser.add_argument("--seq-len", type=int, default=4096, help="longest row, in unique tokens")
     parser.add_argument("--packs", type=int, default=4, help="packs of each of the six shapes")
     add_model_arguments(parser)
-    arguments = parser.parse_args()
-    with redirect_stdout(sys.stderr):
-        facts = run(arguments)
-    print(json.dumps(facts), flush=True)
+    print_facts(run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ and caches are new), `samples_cpu_s` the median of the others, each built from n
 import argparse
 import contextlib
 import json
-import resource
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.settings import add_model_arguments, load_renderer, model_config
+from benchmarks.settings import add_model_arguments, cpu_seconds, load_renderer, model_config
 from data_pipeline.generate import generate
 from fcdist.config.run_folder import function_call_dir
 from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig, SourceConfig
@@ -39,12 +38,6 @@ STAGES = {
     "hash and reopen": (building, "file_sha256"),
 }
 """What is timed; the rest is reading and checking the source."""
-
-
-def cpu_seconds() -> float:
-    """Of this process and of the children it waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 @contextlib.contextmanager

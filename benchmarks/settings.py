@@ -1,6 +1,11 @@
 """What the benchmarks of training share: which model, which template, and the settings that equal the peers'."""
 
 import argparse
+import json
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +64,16 @@ def peer_config(arguments: argparse.Namespace, data: Path, run_dir: Path, batch:
         zero=ZeroConfig(engine="local"),
         train=TrainConfig(precision="bf16", **train),
     )
+
+
+def print_facts(run: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> None:
+    """Print what `run` gives as one JSON line; whatever it prints itself goes to the other stream."""
+    with redirect_stdout(sys.stderr):
+        facts = run(arguments)
+    print(json.dumps(facts), flush=True)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the children it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)

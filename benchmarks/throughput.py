@@ -6,12 +6,10 @@ The real path: token store, plan, loader, LoRA r=16 on all linear layers in bf16
 """
 
 import argparse
-import json
 import resource
 import shutil
 import sys
 import time
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.flops import Cost, Shape
-from benchmarks.settings import add_model_arguments, load_renderer, peer_config
+from benchmarks.settings import add_model_arguments, cpu_seconds, load_renderer, peer_config, print_facts
 from fcdist import __version__
 from fcdist.config.types import BatchConfig, Config
 from fcdist.data.batch import StepBatches
@@ -112,9 +110,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     cfg = peer_config(arguments, arguments.data, arguments.out, batch, **train)
     shutil.rmtree(arguments.out / "store", ignore_errors=True)
     renderer = load_renderer(arguments)
-    begun, cpu_begun = time.perf_counter(), cpu_now()
+    begun, cpu_begun = time.perf_counter(), cpu_seconds()
     store = build_store(cfg, renderer)
-    took, cpu_took = time.perf_counter() - begun, cpu_now() - cpu_begun
+    took, cpu_took = time.perf_counter() - begun, cpu_seconds() - cpu_begun
     facts = {
         "framework": "fcdist",
         "version": __version__,
@@ -135,12 +133,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return facts | {"peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 
 
-def cpu_now() -> float:
-    """CPU seconds of this process and its finished children."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="ShareGPT file")
@@ -153,10 +145,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--activation-checkpointing", action="store_true")
     add_model_arguments(parser)
-    arguments = parser.parse_args()
-    with redirect_stdout(sys.stderr):
-        facts = run(arguments)
-    print(json.dumps(facts), flush=True)
+    print_facts(run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ import dataclasses
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 
 import numpy as np
 import pytest
 import torch
+from loopback import served
 
 from fcdist import replay
 from fcdist.config.run_folder import general_dir, write_config
@@ -67,15 +68,8 @@ def serving(server):
         def log_message(self, *args):
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}/v1"
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    with served(Handler) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """What the free mode asks, in the language of the conversation. Versioned: a change asks anew."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from data_pipeline.llm.prompts import task_messages
 
 VERSION = "free-1"
 
@@ -162,8 +163,4 @@ def dialogue_messages(
     Returns:
         A system and a user message.
     """
-    task = {"functions": [tool["function"] for tool in tools], "wanted": list(wanted)}
-    return (
-        {"role": "system", "content": _CHINESE if language == "zh" else _ENGLISH},
-        {"role": "user", "content": json.dumps(task, ensure_ascii=False)},
-    )
+    return task_messages(_CHINESE if language == "zh" else _ENGLISH, tools, wanted=list(wanted))

@@ -1,6 +1,5 @@
 """A second language model says of what passed the gates: keep, or drop and why. An odd number of votes decides."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from typing import Any
 
 from data_pipeline.llm.client import Llm
 from data_pipeline.llm.grouping import group_by_tools
+from data_pipeline.llm.prompts import task_messages
 from data_pipeline.llm.repair import read_list
 from data_pipeline.llm.wire import Completion, Request
 from data_pipeline.teachers import Draft, Usage
@@ -104,17 +104,12 @@ class Judge:
 
 def judge_request(conversations: Sequence[Conversation], vote: int) -> Request:
     """Ask about conversations that share their tools; `vote` tells opinions on the same ones apart."""
-    task = {
-        "functions": [tool.to_wire()["function"] for tool in conversations[0].tools],
-        "dialogues": [
-            {"id": number, "turns": [_turn(message) for message in conversation.messages]}
-            for number, conversation in enumerate(conversations)
-        ],
-    }
-    messages = (
-        {"role": "system", "content": _PROMPT},
-        {"role": "user", "content": json.dumps(task, ensure_ascii=False)},
-    )
+    tools = [tool.to_wire() for tool in conversations[0].tools]
+    dialogues = [
+        {"id": number, "turns": [_turn(message) for message in conversation.messages]}
+        for number, conversation in enumerate(conversations)
+    ]
+    messages = task_messages(_PROMPT, tools, dialogues=dialogues)
     return Request(messages, VERDICT_SCHEMA, VERSION, sample=vote)
 
 

@@ -81,8 +81,13 @@ def paraphrase_messages(
     Returns:
         A system and a user message.
     """
-    task = {"functions": [tool["function"] for tool in tools], "conversations": list(conversations)}
+    return task_messages(_CHINESE if language == "zh" else _ENGLISH, tools, conversations=list(conversations))
+
+
+def task_messages(system: str, tools: Sequence[Mapping[str, Any]], **task: Any) -> tuple[Mapping[str, str], ...]:
+    """A system message, and a user message that holds the functions and the rest of the task as JSON."""
+    facts = {"functions": [tool["function"] for tool in tools], **task}
     return (
-        {"role": "system", "content": _CHINESE if language == "zh" else _ENGLISH},
-        {"role": "user", "content": json.dumps(task, ensure_ascii=False)},
+        {"role": "system", "content": system},
+        {"role": "user", "content": json.dumps(facts, ensure_ascii=False)},
     )

@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from loopback import served
 from pipeline_fakes import CITIES
 
 from data_pipeline.teachers import Usage
@@ -331,13 +332,5 @@ def serving(server):
             pass
 
     server.batches_lock = threading.RLock()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}/v1"
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    with served(Handler) as url:
+        yield url

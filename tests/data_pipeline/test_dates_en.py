@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from date_tables import cases
 
 from data_pipeline.normalisers import dates
 
@@ -285,15 +286,6 @@ NO_DAYS = [
     "in 3D",
     "the weekly report of a monthly budget",
 ]
-
-
-def cases(table: str) -> list[tuple[str, date, str]]:
-    """Rows `words = day` below the day on which they are said."""
-    rows = []
-    for block in table.strip().split("#"):
-        said, *lines = block.strip().splitlines()
-        rows += [(*line.split(" = ")[:1], date.fromisoformat(said), line.split(" = ")[1]) for line in lines]
-    return rows
 
 
 @pytest.mark.parametrize(("words", "today", "day"), cases(WEDNESDAY) + cases(EDGES))

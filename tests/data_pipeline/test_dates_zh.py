@@ -8,10 +8,10 @@ from datetime import date, datetime, timedelta
 from types import ModuleType
 
 import pytest
+from date_tables import cases
 
 from data_pipeline.dates import FUTURE, PAST
 from data_pipeline.normalisers import dates
-from tests.data_pipeline.test_dates_en import cases
 
 WEDNESDAY = """2026-03-04
 今天 = 2026-03-04
