@@ -11,7 +11,7 @@ from typing import Any
 
 from data_pipeline.catalogue import NESTED, BaseTool
 from data_pipeline.dates import day_line
-from data_pipeline.importers.words import universal
+from data_pipeline.importers.purposes import universal
 from data_pipeline.links import draw_finder, draw_linked, links
 from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell

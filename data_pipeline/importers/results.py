@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_pipeline.importers.parameters import Setting, parameter
+from data_pipeline.importers.lexicon import lexicon, noun_en, noun_zh, translate
+from data_pipeline.importers.parameters import parameter
 from data_pipeline.importers.raw import RefusedError, words_of
+from data_pipeline.importers.roles import Setting
 from data_pipeline.importers.samplers import draw_name
 from data_pipeline.importers.schemas import settle
-from data_pipeline.importers.words import lexicon, noun_en, noun_zh, translate
 from data_pipeline.people import person
 from data_pipeline.replies import sentence
 from data_pipeline.slots import Context, Spec, bare, join_words

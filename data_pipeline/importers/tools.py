@@ -9,12 +9,15 @@ from datetime import date
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
-from data_pipeline.importers.parameters import Setting, kind_of, parameter
+from data_pipeline.importers.identifiers import kind_of
+from data_pipeline.importers.lexicon import noun_en, translate
+from data_pipeline.importers.parameters import parameter
+from data_pipeline.importers.purposes import Purpose, purpose, things_of
 from data_pipeline.importers.raw import RawTool, RefusedError, words_of
 from data_pipeline.importers.results import DeclaredList, DeclaredObject, Draw, declared, guessed, plain, tell
+from data_pipeline.importers.roles import Setting
 from data_pipeline.importers.samplers import slug
 from data_pipeline.importers.schemas import inline
-from data_pipeline.importers.words import Purpose, noun_en, purpose, things_of, translate
 from data_pipeline.slots import Context, Value
 from data_pipeline.world import World
 from fcdist.errors import SchemaError

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from data_pipeline.gates import GATES, first_failure
+from data_pipeline.importers.examples import examples_in
 from data_pipeline.importers.load import catalogue_digest, describe_import, import_catalogue, servable_shares
-from data_pipeline.importers.parameters import examples_in
 from data_pipeline.importers.raw import RefusedError
 from data_pipeline.importers.schemas import inline, settle
 from data_pipeline.programmatic import ProgrammaticTeacher

@@ -1,20 +1,15 @@
-"""What a tool and its parameters are called in a sentence: from names and descriptions, in English and Chinese."""
+"""What a tool does, in words: from its description, else from its name; in English and Chinese."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-import yaml
-
+from data_pipeline.importers.lexicon import is_chinese, is_english, lexicon, noun_en, translate
 from data_pipeline.importers.raw import RawTool, RefusedError, words_of
 
 _MAX_WORDS = 12
 """Longest imperative taken from a description, in words."""
 _MAX_CHINESE = 22
-_HAN = re.compile("[一-鿿]")
 _OPENING = re.compile(
     r"^(?:this (?:tool|function|endpoint|api|method|command) (?:is used to |is used for |can be used to |allows you to "
     r"|lets you |will |helps to |helps )?|(?:a |the )?(?:tool|function|api|endpoint|utility) (?:to |that |for |which )"
@@ -60,46 +55,6 @@ _SPOKEN = {"return": "get", "provide": "get", "give": "get", "obtain": "get", "p
 """Verbs of descriptions that a user would not say."""
 _ASKED = ("get", "fetch", "retrieve", "check", "show", "find")
 """Verbs whose object can also be asked for: get the price → what is the price?"""
-_SHORT: Mapping[str, str] = {
-    "num": "number of",
-    "n": "number of",
-    "max": "maximum",
-    "min": "minimum",
-    "q": "query",
-    "desc": "description",
-    "msg": "message",
-    "lang": "language",
-    "lat": "latitude",
-    "lon": "longitude",
-    "lng": "longitude",
-    "qty": "quantity",
-    "src": "source",
-    "dst": "destination",
-    "dest": "destination",
-    "tz": "time zone",
-    "img": "image",
-    "dir": "directory",
-    "repo": "repository",
-    "org": "organization",
-    "addr": "address",
-    "ts": "timestamp",
-    "dt": "date and time",
-    "pwd": "password",
-    "cfg": "configuration",
-    "config": "configuration",
-    "temp": "temperature",
-    "db": "database",
-    "pkg": "package",
-    "ver": "version",
-    "cat": "category",
-    "loc": "location",
-    "freq": "frequency",
-    "params": "parameters",
-    "args": "arguments",
-    "prev": "previous",
-    "avg": "average",
-    "pct": "percentage",
-}
 _LOOKED_UP = ("info", "information", "data", "list", "news", "history", "details", "summary", "report", "schedule")
 _VAGUE = ("content", "metadata", "values", "value", "summary", "overview", "item", "items", "one", "complete", "list")
 _ACTS_ZH = (
@@ -120,7 +75,6 @@ _ACTS_ZH = (
     "下载",
 )
 _JOINTS = ("by", "for", "from", "with", "in", "of", "to", "and", "at", "on")
-_CAPITALS = ("id", "ids", "url", "urls", "uri", "api", "ip", "sql", "json", "html", "csv", "pdf", "uuid", "isbn", "doi")
 _UNIVERSAL = frozenset(
     re.findall(
         r"\w+",
@@ -151,79 +105,6 @@ class Purpose:
     heads_zh: tuple[str, ...]
     subject: frozenset[str]
     """Content words, for telling which tools could serve one another's requests."""
-
-
-@lru_cache(maxsize=1)
-def lexicon() -> Mapping[str, Any]:
-    """verbs: base form → (archetype, Chinese); forms: inflected → base form; nouns: English → Chinese; facts."""
-    table = yaml.safe_load((Path(__file__).parent / "lexicon.yaml").read_text(encoding="utf-8"))
-    verbs = {}
-    for item in table["verbs"].split(";"):
-        base, _, rest = item.strip().partition(" ")
-        verbs[base] = tuple(rest.split("|"))
-    forms = {form: base for base in verbs for form in _forms(base)}
-    nouns = dict(item.strip().split(" ", 1) for item in table["nouns"].strip(" ;").split(";") if item.strip())
-    return {"verbs": verbs, "forms": forms, "nouns": nouns, "facts": table["facts"]}
-
-
-def _forms(verb: str) -> tuple[str, ...]:
-    if verb.endswith("y") and verb[-2] not in "aeiou":
-        return verb, verb[:-1] + "ies"
-    if verb.endswith(("s", "x", "ch", "sh", "z")):
-        return verb, verb + "es"
-    return verb, verb + "s"
-
-
-def is_chinese(text: str) -> bool:
-    """Whether a text is mainly Chinese, not only quotes it."""
-    return len(_HAN.findall(text)) * 3 > len(re.findall(r"\w", text))
-
-
-def _is_english(text: str) -> bool:
-    letters = [char for char in text if char.isalpha()]
-    return bool(letters) and sum(char.isascii() for char in letters) >= 0.97 * len(letters)
-
-
-def noun_en(name: str, owner: str = "") -> str:
-    """How a parameter is called: max_results → maximum results, repoName → repository name, id → order ID."""
-    words = words_of(name)
-    if words in (["id"], ["uuid"]) and owner:
-        words = [owner, "id"]
-    while len(words) > 1 and words[-1] in ("param", "arg", "str"):
-        words = words[:-1]
-    spelled = [_SHORT.get(word, word) if word not in ("n",) or len(words) > 1 else "number" for word in words]
-    if len(words) == 1 and words[0] in ("num", "n"):
-        spelled = ["number"]
-    return " ".join(
-        word.upper() if word in _CAPITALS and word != "ids" else "IDs" if word == "ids" else word for word in spelled
-    )
-
-
-def noun_zh(name: str, description: str = "", owner: str = "") -> str:
-    """The same in Chinese: a short Chinese description, else word by word; unknown words stay English."""
-    if is_chinese(description):
-        head = re.split(r"[，。,.:：；;（(、\s\n]", description.strip())[0]
-        if 1 < len(head) <= 10:
-            return re.sub(r"^(?:要|需要)\w?\w?的", "", head)
-    words = words_of(name)
-    if words in (["id"], ["uuid"]) and owner:
-        words = [owner, "id"]
-    if words and words[0] in ("num", "number", "n") and len(words) > 1:
-        words = [*[w for w in words[1:] if w != "of"], "count"]
-    return translate(words) if words else name
-
-
-def translate(words: Sequence[str]) -> str:
-    """Word-by-word Chinese of a noun phrase; words without a translation stay English, set off by spaces."""
-    nouns = lexicon()["nouns"]
-    out = ""
-    for word in words:
-        if word in ("of", "the", "a", "an", "and", "s"):
-            continue
-        text = nouns.get(word) or nouns.get(_SHORT.get(word, ""), "") or word
-        gap = " " if out and text[0].isascii() and out[-1].isascii() else ""
-        out += gap + text
-    return out
 
 
 def things_of(raw: RawTool) -> list[str]:
@@ -290,7 +171,7 @@ def _from_description(description: str) -> tuple[str, str] | None:
     """(verb, object) of the first sentence, if it is an English imperative or third person."""
     text = re.sub(r"[*`#\"]|^[^\w]+", "", description.strip()).strip()
     first = text.split("\n")[0]
-    if not first or not _is_english(first):
+    if not first or not is_english(first):
         return None
     for _ in range(2):
         first = _OPENING.sub("", first, count=1)

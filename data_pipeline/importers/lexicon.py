@@ -1,0 +1,128 @@
+"""What words of tools mean: verbs, nouns and facts of `lexicon.yaml`, and what a parameter is called."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_pipeline.importers.raw import words_of
+
+HAN = re.compile("[一-鿿]")
+_SHORT: Mapping[str, str] = {
+    "num": "number of",
+    "n": "number of",
+    "max": "maximum",
+    "min": "minimum",
+    "q": "query",
+    "desc": "description",
+    "msg": "message",
+    "lang": "language",
+    "lat": "latitude",
+    "lon": "longitude",
+    "lng": "longitude",
+    "qty": "quantity",
+    "src": "source",
+    "dst": "destination",
+    "dest": "destination",
+    "tz": "time zone",
+    "img": "image",
+    "dir": "directory",
+    "repo": "repository",
+    "org": "organization",
+    "addr": "address",
+    "ts": "timestamp",
+    "dt": "date and time",
+    "pwd": "password",
+    "cfg": "configuration",
+    "config": "configuration",
+    "temp": "temperature",
+    "db": "database",
+    "pkg": "package",
+    "ver": "version",
+    "cat": "category",
+    "loc": "location",
+    "freq": "frequency",
+    "params": "parameters",
+    "args": "arguments",
+    "prev": "previous",
+    "avg": "average",
+    "pct": "percentage",
+}
+_CAPITALS = ("id", "ids", "url", "urls", "uri", "api", "ip", "sql", "json", "html", "csv", "pdf", "uuid", "isbn", "doi")
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Mapping[str, Any]:
+    """verbs: base form → (archetype, Chinese); forms: inflected → base form; nouns: English → Chinese; facts."""
+    table = yaml.safe_load((Path(__file__).parent / "lexicon.yaml").read_text(encoding="utf-8"))
+    verbs = {}
+    for item in table["verbs"].split(";"):
+        base, _, rest = item.strip().partition(" ")
+        verbs[base] = tuple(rest.split("|"))
+    forms = {form: base for base in verbs for form in _forms(base)}
+    nouns = dict(item.strip().split(" ", 1) for item in table["nouns"].strip(" ;").split(";") if item.strip())
+    return {"verbs": verbs, "forms": forms, "nouns": nouns, "facts": table["facts"]}
+
+
+def _forms(verb: str) -> tuple[str, ...]:
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb, verb[:-1] + "ies"
+    if verb.endswith(("s", "x", "ch", "sh", "z")):
+        return verb, verb + "es"
+    return verb, verb + "s"
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text is mainly Chinese, not only quotes it."""
+    return len(HAN.findall(text)) * 3 > len(re.findall(r"\w", text))
+
+
+def is_english(text: str) -> bool:
+    """Whether nearly all letters are ASCII."""
+    letters = [char for char in text if char.isalpha()]
+    return bool(letters) and sum(char.isascii() for char in letters) >= 0.97 * len(letters)
+
+
+def noun_en(name: str, owner: str = "") -> str:
+    """How a parameter is called: max_results → maximum results, repoName → repository name, id → order ID."""
+    words = words_of(name)
+    if words in (["id"], ["uuid"]) and owner:
+        words = [owner, "id"]
+    while len(words) > 1 and words[-1] in ("param", "arg", "str"):
+        words = words[:-1]
+    spelled = [_SHORT.get(word, word) if word not in ("n",) or len(words) > 1 else "number" for word in words]
+    if len(words) == 1 and words[0] in ("num", "n"):
+        spelled = ["number"]
+    return " ".join(
+        word.upper() if word in _CAPITALS and word != "ids" else "IDs" if word == "ids" else word for word in spelled
+    )
+
+
+def noun_zh(name: str, description: str = "", owner: str = "") -> str:
+    """The same in Chinese: a short Chinese description, else word by word; unknown words stay English."""
+    if is_chinese(description):
+        head = re.split(r"[，。,.:：；;（(、\s\n]", description.strip())[0]
+        if 1 < len(head) <= 10:
+            return re.sub(r"^(?:要|需要)\w?\w?的", "", head)
+    words = words_of(name)
+    if words in (["id"], ["uuid"]) and owner:
+        words = [owner, "id"]
+    if words and words[0] in ("num", "number", "n") and len(words) > 1:
+        words = [*[w for w in words[1:] if w != "of"], "count"]
+    return translate(words) if words else name
+
+
+def translate(words: Sequence[str]) -> str:
+    """Word-by-word Chinese of a noun phrase; words without a translation stay English, set off by spaces."""
+    nouns = lexicon()["nouns"]
+    out = ""
+    for word in words:
+        if word in ("of", "the", "a", "an", "and", "s"):
+            continue
+        text = nouns.get(word) or nouns.get(_SHORT.get(word, ""), "") or word
+        gap = " " if out and text[0].isascii() and out[-1].isascii() else ""
+        out += gap + text
+    return out

@@ -1,0 +1,135 @@
+"""Texts as slots: by format, pattern, examples or name."""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_pipeline.importers import samplers
+from data_pipeline.importers.examples import examples_in
+from data_pipeline.importers.identifiers import UUID, identifier, identifier_maker
+from data_pipeline.importers.raw import RefusedError
+from data_pipeline.importers.roles import Setting, Slot, drawn, one_of, role_of, slot_of_role, url_phrases
+
+_BINARY = re.compile(r"base64|binary|bytes", re.I)
+_JSON = re.compile(r"\bJSON\b(?! (?:file|path))", re.I)
+_WRITES_DAY = re.compile(r"YYYY[-/.]?MM[-/.]?DD|MM/DD/YYYY|DD[-/.]MM[-/.]YYYY|YYYY-MM(?!-)", re.I)
+_LAYOUTS = {
+    "YYYYMMDD": "%Y%m%d",
+    "YYYY/MM/DD": "%Y/%m/%d",
+    "YYYY.MM.DD": "%Y.%m.%d",
+    "MM/DD/YYYY": "%m/%d/%Y",
+    "DD/MM/YYYY": "%d/%m/%Y",
+    "DD-MM-YYYY": "%d-%m-%Y",
+    "DD.MM.YYYY": "%d.%m.%Y",
+    "YYYY-MM": "%Y-%m",
+}
+_DAY = re.compile(r"(?:.*_)?(?:date|day|deadline|since|until|birthday|dob|due|check_?in|check_?out)(?:_from|_to)?")
+_MOMENT = re.compile(r"(?:.*_)?(?:datetime|timestamp|(?:start|end|begin|due|event)_(?:time|at)|date_time)")
+_CLOCK = re.compile(r"(?:.*_)?(?:time|time_of_day|at_time)")
+_START = ("start", "from", "begin", "since", "after", "checkin", "departure")
+_END = ("end", "to", "until", "before", "due", "deadline", "checkout", "return")
+_JSON_TEXTS = ('{"status": "active"}', '{"limit": 5}', '{"name": "Atlas", "size": 3}', "[1, 2, 3]", '{"city": "Oslo"}')
+_LONGEST = 80
+"""Longest text, in characters, made from a pattern."""
+_FORMAT_VALUES: Mapping[str, tuple[str, ...]] = {
+    "ipv4": ("192.0.2.10", "198.51.100.4", "203.0.113.9"),
+    "hostname": ("example.com", "api.example.net", "shop.example.org"),
+    "duration": ("PT30M", "PT1H", "P1D", "PT45M"),
+}
+
+
+def text_slot(name: str, snake: str, node: Mapping[str, Any], setting: Setting) -> Slot:
+    """A text whose values are known by format, pattern, examples, name or default. Raises RefusedError."""
+    text, words = str(node.get("description") or ""), snake.split("_")
+    if node.get("format") in ("binary", "byte", "base64") or "contentEncoding" in node or _BINARY.search(snake):
+        raise RefusedError("binary_parameter", f"{name} holds bytes; nobody says them")
+    if found := _by_format(snake, words, node, text):
+        return found
+    if words[-1] in ("id", "uuid", "guid"):
+        return identifier(words, node, setting, identifier_maker(words, node, text, setting))
+    options = examples_in(text, node)
+    role = role_of(snake, "string")
+    if "pattern" in node:
+        return _patterned(node, options, role)
+    if (role is None and options) or (len(options) >= 2 and role is not None and role["kind"] in ("fixed", "name")):
+        return one_of(options)
+    if role is not None:
+        return slot_of_role(role, node, words)
+    if _JSON.search(text):
+        return Slot({"t": "quoted", "draw": samplers.draw_code, "values": _JSON_TEXTS})
+    if _BINARY.search(text):
+        raise RefusedError("binary_parameter", f"{name} holds encoded bytes; nobody says them")
+    last = words[-1] if words[-1] in setting.pools else words[0]
+    if last in setting.pools:
+        return Slot(drawn({"t": "pool", "pool": last}, "pool"))
+    default = node.get("default")
+    if isinstance(default, str) and 0 < len(default) <= 40:
+        return Slot({"t": "enum", "draw": samplers.draw_choice, "values": ((default, default, default),)})
+    if words[-1] in ("code", "key", "number", "no", "ref", "reference", "serial"):
+        return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": "[A-Z]{2,3}-[1-9][0-9]{2,3}"})
+    raise RefusedError(
+        "values_unknown",
+        f"nothing tells what {name} may be; add an enum, `examples` or 'e.g. ...' to its description",
+    )
+
+
+def _patterned(node: Mapping[str, Any], options: Sequence[str], role: Mapping[str, Any] | None) -> Slot:
+    """Known values that fit the pattern, else strings made from it."""
+    known = [*options, *map(str, (role or {}).get("values", ())), str(node.get("default") or "")]
+    if fitting := [value for value in dict.fromkeys(known) if value and _fits(node, value)]:
+        return one_of(fitting)
+    if role and role["kind"] == "pattern" and _fits(node, samplers.matching(role["pattern"], random.Random(0))):
+        return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": role["pattern"]})
+    longest = min(int(node.get("maxLength", _LONGEST)), _LONGEST)
+    if len(samplers.matching(node["pattern"], random.Random(0))) > longest:
+        raise RefusedError("no_fitting_value", f"no readable text fits its pattern {node['pattern']!r}; add `examples`")
+    return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": node["pattern"]})
+
+
+def _fits(node: Mapping[str, Any], value: str) -> bool:
+    return re.search(node["pattern"], value) is not None and len(value) <= int(node.get("maxLength", _LONGEST))
+
+
+def _by_format(snake: str, words: Sequence[str], node: Mapping[str, Any], text: str) -> Slot | None:
+    shape = str(node.get("format") or "")
+    if shape == "date" or (not shape and "pattern" not in node and _says_day(snake, text)):
+        found = _WRITES_DAY.search(text)
+        layout = _LAYOUTS.get(found[0].upper(), "%Y-%m-%d") if found and shape != "date" else "%Y-%m-%d"
+        return _day(words, layout)
+    if shape == "date-time" or (not shape and _MOMENT.fullmatch(snake) and "pattern" not in node):
+        return Slot({"t": "date", "draw": samplers.draw_datetime}, *_day_phrases(words))
+    if shape == "time" or (not shape and _CLOCK.fullmatch(snake) and re.search(r"HH|hh|hour|^$|clock", text)):
+        return Slot(drawn({"t": "time"}, "time"), ("at {}",), ("{}",))
+    if shape == "email":
+        return Slot(drawn({"t": "email"}, "email"))
+    if shape in ("uri", "url", "uri-reference", "iri"):
+        return Slot({"t": "url", "draw": samplers.draw_url}, *url_phrases(words))
+    if shape == "uuid" and words[-1] not in ("id", "uuid"):
+        return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": UUID})
+    if shape in _FORMAT_VALUES:
+        return one_of(_FORMAT_VALUES[shape])
+    return None
+
+
+def _says_day(snake: str, text: str) -> bool:
+    if _WRITES_DAY.search(text) and not re.search(r"HH|hh:|T\d\d", text):
+        return True
+    return bool(_DAY.fullmatch(snake)) and not re.search(
+        r"timestamp|unix|epoch|number of|range|period|ISO 8601 d", text, re.I
+    )
+
+
+def _day(words: Sequence[str], layout: str) -> Slot:
+    return Slot({"t": "date", "draw": samplers.draw_date, "layout": layout}, *_day_phrases(words))
+
+
+def _day_phrases(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if words[0] in _START or words[-1] in _START:
+        return ("from {}", "starting {}"), ("从{}开始", "自{}起")
+    if "due" in words or "deadline" in words:
+        return ("due {}", "by {}"), ("{}截止",)
+    if words[0] in _END or words[-1] in _END:
+        return ("until {}", "through {}"), ("到{}为止", "截至{}")
+    plain = len(words) == 1 or words[0] in ("target", "event", "travel", "appointment", "booking", "scheduled")
+    return (("on {}", "for {}"), ("日期是{}", "时间是{}")) if plain else ((), ())
