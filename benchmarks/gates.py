@@ -23,8 +23,8 @@ from data_pipeline.gates.reading import Reading
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
 from fcdist.config.types import GenerateConfig, SourceConfig
-from fcdist.data.formats import read_source
 from fcdist.schema.conversation import Conversation
+from fcdist.sources.reading import read_source
 
 MIN_CAUGHT = 0.99
 """Of all spoilt conversations together."""

@@ -23,10 +23,10 @@ from data_pipeline.generate import generate
 from fcdist.config.run_folder import function_call_dir
 from fcdist.config.types import BatchConfig, Config, DataConfig, GenerateConfig, SourceConfig
 from fcdist.data import building
-from fcdist.data.formats import read_source
 from fcdist.data.store import build_store
 from fcdist.data.store_writing import StoreFiles
 from fcdist.protocols.rendering import wire_tools
+from fcdist.sources.reading import read_source
 
 STAGES = {
     "fingerprint": (building, "store_fingerprint"),

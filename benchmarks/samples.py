@@ -25,10 +25,10 @@ from data_pipeline.surface import ToolInstance, dress, make_style
 from data_pipeline.toolsets import ToolSet
 from data_pipeline.world import World
 from fcdist.config.seeds import derive_seed
-from fcdist.data.formats import from_sharegpt
 from fcdist.errors import RenderError, SchemaError
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+from fcdist.sources.formats import from_sharegpt
 
 Record = dict[str, Any]
 CountTokens = Callable[[Conversation], int]

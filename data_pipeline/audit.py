@@ -31,10 +31,10 @@ from data_pipeline.splitting import contrast_pair
 from fcdist.config.entry import entry
 from fcdist.config.run_folder import AUDIT_REPORT, audit_dir
 from fcdist.config.types import Config, SourceConfig
-from fcdist.data.formats import Dropped, read_source
 from fcdist.errors import ConfigError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, ShardWriter, write_json
+from fcdist.sources.reading import Dropped, read_source
 
 REJECTED, UNREADABLE = "rejected.jsonl", "unreadable.jsonl"
 _EXAMPLES = 3

@@ -17,10 +17,10 @@ from benchmarks.samples import fitting, sample_value, schema_prompts, shared_pro
 from benchmarks.time_to_quality import reached
 from fcdist.config.types import ModelConfig
 from fcdist.data.batch import Segments
-from fcdist.data.formats import from_sharegpt
 from fcdist.model.debug import tiny_model
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool
+from fcdist.sources.formats import from_sharegpt
 
 SCHEMA = {
     "type": "object",

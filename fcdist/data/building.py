@@ -20,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
-from fcdist.data.formats import count_records, read_source
 from fcdist.data.mixing import choose_validation, mix, require_both_sides
 from fcdist.data.prefixes import choose_places, prefix_groups, sort_prefixes
 from fcdist.data.store import FILES, ROLES, STORE, VERSION, TokenStore, open_store, store_fingerprint
@@ -31,6 +30,8 @@ from fcdist.protocols.rendering import Renderer, drop_thoughts
 from fcdist.protocols.single_pass import Passes, Rendered, UnsteadyTemplateError
 from fcdist.schema.conversation import Conversation, Tool
 from fcdist.schema.shards import file_sha256, write_json
+from fcdist.sources.reading import read_source
+from fcdist.sources.records import count_records
 
 log = logging.getLogger(__name__)
 

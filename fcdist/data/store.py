@@ -21,12 +21,12 @@ import pyarrow as pa
 
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
-from fcdist.data.formats import source_digests
 from fcdist.data.tokenizing import Example
 from fcdist.errors import DataError
 from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import file_sha256
+from fcdist.sources.records import source_digests
 
 VERSION = 2
 STORE = "store.json"

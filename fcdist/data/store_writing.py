@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from fcdist.config.types import Config
-from fcdist.data.formats import Dropped
 from fcdist.data.store import INDEX, ROLES
 from fcdist.errors import DataError
 from fcdist.schema.conversation import Conversation, Tool
+from fcdist.sources.reading import Dropped
 
 TOOL_SETS = 1024
 """Tool sets whose JSON text is remembered; then all are forgotten."""

@@ -8,10 +8,10 @@ from random import Random
 
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import SourceConfig
-from fcdist.data.formats import raw_records
 from fcdist.errors import EvaluationError, ShardError
 from fcdist.schema.conversation import Conversation, Message
 from fcdist.schema.shards import read_shard, shard_paths
+from fcdist.sources.records import raw_records
 
 
 @dataclass(frozen=True, slots=True)

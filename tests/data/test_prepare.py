@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stores import chat, small_config, tool_conversation, weather, with_data, write_jsonl
+from conversations import chat, tool_conversation, weather, write_jsonl
+from stores import small_config, with_data
 
 from fcdist import preflight, prepare, show
 from fcdist.config.run_folder import write_config

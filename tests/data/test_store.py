@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conversations import chat, tool_conversation, weather, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import chat, small_config, small_renderer, tool_conversation, weather, with_data, write_jsonl
+from stores import small_config, small_renderer, with_data
 
 from fcdist.config.types import SourceConfig
 from fcdist.data import building

@@ -5,9 +5,10 @@ import random
 
 import numpy as np
 import pytest
+from conversations import tool_conversation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import small_renderer, tool_conversation
+from stores import small_renderer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from data_pipeline.audit import REJECTED, UNREADABLE, audit, main, print_findings
 from fcdist.config.run_folder import AUDIT_REPORT, write_config
 from fcdist.config.types import Config, DataConfig, SourceConfig
-from fcdist.data.formats import read_source
 from fcdist.data.tables import print_audit
 from fcdist.errors import ConfigError
+from fcdist.sources.reading import read_source
 
 WEATHER = {
     "name": "get_weather",

@@ -12,9 +12,9 @@ from merge_fakes import called, chatted, tool
 
 from data_pipeline.exports import Unfit, assistant_text, to_alpaca, to_openai, to_sharegpt, write_dataset_info
 from data_pipeline.preferences import SPOILS, PreferencePairs
-from fcdist.data.formats import from_alpaca, from_sharegpt
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, ToolCall
+from fcdist.sources.formats import from_alpaca, from_sharegpt
 
 OPEN = replace(tool("open"), parameters={"type": "object", "additionalProperties": True})
 TOOLS = (tool("find_hotel", "city"), OPEN)

@@ -16,10 +16,10 @@ from data_pipeline.merge import check_gates, main, merge
 from data_pipeline.splitting import tool_set_digest
 from fcdist.config.run_folder import write_config
 from fcdist.config.types import Config, MergeConfig, SourceConfig
-from fcdist.data.formats import read_source
 from fcdist.errors import GenerationError, ShardError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import read_records, read_shard, shard_paths
+from fcdist.sources.reading import read_source
 
 EVERYTHING = ("openai", "sharegpt", "alpaca", "preference")
 NAMES_INPUTS = {"claim.json", "merge.json", "data_card.md", "data_card.html"}

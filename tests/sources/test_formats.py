@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from stores import chat, tool_conversation, write_jsonl
+from conversations import chat, tool_conversation, write_jsonl
 
 from fcdist.config.types import SourceConfig
-from fcdist.data.formats import Dropped, read_source
 from fcdist.errors import ShardError
 from fcdist.schema.shards import write_manifest
+from fcdist.sources.reading import Dropped, read_source
 
 BARE = {"name": "add", "description": "Add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 

@@ -5,12 +5,13 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stores import chat, tool_conversation, write_jsonl
+from conversations import chat, tool_conversation, write_jsonl
 
 from fcdist.config.types import SourceConfig
-from fcdist.data.formats import count_records, read_source, source_digests
-from fcdist.data.hub import load_hub
 from fcdist.errors import ShardError
+from fcdist.sources.hub import load_hub
+from fcdist.sources.reading import read_source
+from fcdist.sources.records import count_records, source_digests
 
 CONVERSATIONS = [tool_conversation(0), chat(1), tool_conversation(2)]
 
