@@ -20,9 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from fcdist.config.mapping import from_mapping, to_mapping
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
+from launch.paths import absolute_paths
 from launch.resources import resource_dir
 
 ROOT = "config"
+OPTIONAL = "experiment"
+"""The one group that may be left out."""
 
 
 def compose(overrides: Sequence[str]) -> Config:
@@ -40,8 +43,8 @@ def compose(overrides: Sequence[str]) -> Config:
             composed = hydra_compose(config_name=ROOT, overrides=arguments)
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(" ".join(str(error).split())) from None
-    return _absolute(from_mapping(Config, plain))
+        raise ConfigError(_reason(error)) from None
+    return absolute_paths(from_mapping(Config, plain))
 
 
 def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
@@ -64,15 +67,13 @@ def recompose(run_dir: Path, overrides: Sequence[str], name: str) -> Config:
         _check_key(key)
         OmegaConf.update(frozen, key, override.value(), merge=False, force_add=True)
     config = from_mapping(Config, OmegaConf.to_container(frozen, resolve=True))
-    return dataclasses.replace(config, run_dir=str(run_dir.resolve()))
+    return dataclasses.replace(absolute_paths(config), run_dir=str(run_dir.resolve()))
 
 
 def _group(conf: Path, group: str, option: object) -> Any:
     """Content of one option of a group that fills the config's key of the same name."""
-    path = conf / group / f"{option}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{group}={option}: no such option. Known: {', '.join(_options(conf, group))}")
-    text = path.read_text(encoding="utf-8")
+    _check_option(conf, group, option)
+    text = (conf / group / f"{option}.yaml").read_text(encoding="utf-8")
     if "@package _global_" in text:
         raise ConfigError(
             f"{group}={option}: the run was begun with its {group}, which cannot be chosen again with --run; "
@@ -81,24 +82,52 @@ def _group(conf: Path, group: str, option: object) -> Any:
     return yaml.safe_load(text) or {}
 
 
+def _check_option(conf: Path, group: str, option: object) -> None:
+    """Raise ConfigError with the nearest option if the group has none called `option`."""
+    known = _options(conf, group)
+    if option in known:
+        return
+    near = difflib.get_close_matches(str(option), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    shown = "null" if option is None else option
+    raise ConfigError(f"{group}={shown}: no such option{hint} Known: {', '.join(known)}")
+
+
 def _parse(overrides: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    return [_parse_one(parser, line) for line in overrides]
+
+
+def _parse_one(parser: OverridesParser, line: str) -> Override:
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        override: Override = parser.parse_override(line)
     except HydraException as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{text} (overrides are KEY=VALUE; quote values with spaces: 'key=\"a b\"')") from None
+        raise ConfigError(
+            f"{line}: cannot be read ({_reason(error)}). Overrides are KEY=VALUE; quote values with blanks or "
+            "brackets: 'key=\"a b\"'"
+        ) from None
+    if not override.key_or_group:
+        raise ConfigError(f"{line}: the key is missing. Overrides are KEY=VALUE")
+    return override
+
+
+def _reason(error: Exception) -> str:
+    """What Hydra or OmegaConf says, with the key that it tells apart and the cause of a failed merge."""
+    text = " ".join(str(getattr(error, "msg", None) or error).split()).partition(" See https://")[0]
+    cause = " ".join(str(error.__cause__ or "").split())
+    key = getattr(error, "full_key", None)
+    parts = [key, text, cause if text.startswith("Error merging") else ""]
+    return ": ".join(part for part in parts if part)
 
 
 def _checked(override: Override, conf: Path) -> str:
     """The override as Hydra takes it, after its key was found in the config or among the groups."""
     line = override.input_line or ""
     key = override.key_or_group
-    if options := _options(conf, key):
-        value = override.value()
-        if isinstance(value, str) and value not in options and value != "null":
-            near = difflib.get_close_matches(value, options, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{key}={value}: no such option{hint} Known: {', '.join(options)}")
+    if _options(conf, key):
+        if override.is_delete() or (key == OPTIONAL and override.value() is None):
+            return f"~{key}"
+        _check_option(conf, key, override.value())
         return line
     # Entries of open mappings (data.sources.NAME, sweep.grid, launch.env) do not exist before they are set.
     return f"++{line}" if _check_key(key) and not line.startswith(("+", "~")) else line
@@ -129,31 +158,6 @@ def _check_key(key: str) -> bool:
             raise ConfigError(f"unknown key {key}: {'.'.join(walked)} is a single value")
         walked.append(name)
     return is_open or typing.get_origin(kind) is dict
-
-
-def _absolute(config: Config) -> Config:
-    """Paths as seen from here: a worker on another machine may start in another folder."""
-    sources = {
-        name: source if source.is_on_hub else dataclasses.replace(source, path=_absolute_path(source.path))
-        for name, source in config.data.sources.items()
-    }
-    entries = tuple(_absolute_entry(entry) for entry in config.generate.catalogue)
-    return dataclasses.replace(
-        config,
-        run_dir=_absolute_path(config.run_dir),
-        generate=dataclasses.replace(config.generate, catalogue=entries),
-        data=dataclasses.replace(config.data, sources=sources),
-    )
-
-
-def _absolute_entry(entry: str) -> str:
-    """An entry of `generate.catalogue`: files and folders become absolute, module names stay."""
-    path, colon, function = entry.rpartition(":") if not Path(entry).exists() else (entry, "", "")
-    return f"{_absolute_path(path)}{colon}{function}" if Path(path).exists() and path else entry
-
-
-def _absolute_path(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 def describe(config: Config) -> str:
