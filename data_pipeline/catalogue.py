@@ -7,9 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import yaml
-
 from data_pipeline.slots import SLOT_TYPES, Context, Value
+from data_pipeline.tables import read_table
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Tool
 
@@ -149,7 +148,7 @@ def load_catalogue() -> Catalogue:
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    return read_table(FOLDER / name)
 
 
 def _pair(item: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from data_pipeline.tables import read_table
 
 _FOLDER = Path(__file__).parent / "catalogue"
 _LENGTHS = {"meters": 1.0, "feet": 3.28084, "kilometers": 0.001, "miles": 0.000621371}
@@ -35,8 +35,8 @@ def known(tool_id: str, arguments: Mapping[str, Any], language: str) -> dict[str
 @lru_cache(maxsize=2)
 def _facts(language: str) -> dict[tuple[str, str, str], Any]:
     """(entity, name in the language, attribute) → value."""
-    table = yaml.safe_load((_FOLDER / "facts.yaml").read_text(encoding="utf-8"))
-    pools = yaml.safe_load((_FOLDER / "pools.yaml").read_text(encoding="utf-8"))
+    table = read_table(_FOLDER / "facts.yaml")
+    pools = read_table(_FOLDER / "pools.yaml")
     found = {}
     for entity, things in table.items():
         names = dict(item.removeprefix("the ").split("|") for item in pools[entity].split("; "))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from data_pipeline.catalogue import FOLDER, BaseTool, Param
+from data_pipeline.tables import read_table
 
 _LOOSE = ("topic", "address", "word", "title", "task", "subjectline", "condition", "symptom")
 """Pools whose hits are headlines or free text: nobody books or looks up one of them."""
@@ -177,7 +176,7 @@ def _taken(param: Param) -> str:
 @lru_cache(maxsize=1)
 def _numbers() -> Mapping[str, Sequence[str]]:
     """`tool.field` → `tool.parameter` of numbers with one meaning and unit."""
-    table: Mapping[str, Sequence[str]] = yaml.safe_load((FOLDER / "links.yaml").read_text(encoding="utf-8"))
+    table: Mapping[str, Sequence[str]] = read_table(FOLDER / "links.yaml")
     return table
 
 

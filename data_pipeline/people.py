@@ -4,8 +4,9 @@ import random
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
 from mimesis import Address, Locale
+
+from data_pipeline.tables import read_table
 
 _MAIL_HOSTS = ("example.com", "example.org", "example.net", "mail.example.com", "corp.example")
 
@@ -43,7 +44,7 @@ AIRPORTS = (
 
 @lru_cache(maxsize=1)
 def _names() -> dict[str, tuple[str, ...]]:
-    table = yaml.safe_load((Path(__file__).parent / "catalogue" / "names.yaml").read_text(encoding="utf-8"))
+    table = read_table(Path(__file__).parent / "catalogue" / "names.yaml")
     return {key: tuple(text.split("; ")) for key, text in table.items()}
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from data_pipeline.catalogue import FOLDER, BaseTool
 from data_pipeline.slots import Value, join_words
+from data_pipeline.tables import read_table
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
 _SECOND = {"my": "your", "me": "you", "I": "you"}
@@ -19,7 +18,7 @@ _THIRD = {"my": "their", "me": "them", "I": "they"}
 @lru_cache(maxsize=1)
 def replies() -> Any:
     """Sentences of both languages."""
-    return yaml.safe_load((FOLDER / "replies.yaml").read_text(encoding="utf-8"))
+    return read_table(FOLDER / "replies.yaml")
 
 
 def sentence(language: str, kind: str, rng: random.Random, **slots: str) -> str:

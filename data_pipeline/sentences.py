@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-import yaml
-
 from data_pipeline.dates import adverbial
 from data_pipeline.slots import Value
+from data_pipeline.tables import read_table
 from fcdist.errors import GenerationError
 
 Values = Mapping[str, Value]
@@ -83,7 +82,7 @@ class _MissingError(Exception):
 @lru_cache
 def requests(language: str) -> Mapping[str, tuple[str, ...]]:
     """Lines by tool; `lookup` and `formula` hold lines with NOUN for tools of these kinds."""
-    table = yaml.safe_load((_FOLDER / f"requests_{language}.yaml").read_text(encoding="utf-8"))
+    table = read_table(_FOLDER / f"requests_{language}.yaml")
     return {key: tuple(line for line in text.splitlines() if line.strip()) for key, text in table.items()}
 
 

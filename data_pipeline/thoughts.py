@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from data_pipeline.catalogue import FOLDER
 from data_pipeline.replies import third_person
 from data_pipeline.slots import Value
+from data_pipeline.tables import read_table
 
 _MAX_FACTS = 8
 """Arguments that a thought spells out; of the others it tells the name."""
@@ -36,7 +35,7 @@ class PlannedCall:
 @lru_cache(maxsize=1)
 def layouts() -> Any:
     """Layouts of both languages."""
-    return yaml.safe_load((FOLDER / "thoughts.yaml").read_text(encoding="utf-8"))
+    return read_table(FOLDER / "thoughts.yaml")
 
 
 def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: random.Random) -> str:

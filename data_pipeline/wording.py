@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from data_pipeline.catalogue import FOLDER, BaseTool, Param
 from data_pipeline.noise import NOISY, code_switched, noisy
 from data_pipeline.sentences import Template, article_before, compiled, requests, with_preposition, written
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
+from data_pipeline.tables import read_table
 
 _SLOT = re.compile(r"\{(\w+)\}")
 Values = Mapping[str, Value]
@@ -57,7 +56,7 @@ def draw_persona(language: str, rng: random.Random) -> Persona:
 @lru_cache(maxsize=1)
 def frames() -> Any:
     """Frames, by language and register, and situations by domain."""
-    return yaml.safe_load((FOLDER / "frames.yaml").read_text(encoding="utf-8"))
+    return read_table(FOLDER / "frames.yaml")
 
 
 def request(

@@ -6,9 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_pipeline.importers.raw import words_of
+from data_pipeline.tables import read_table
 
 HAN = re.compile("[一-鿿]")
 _SHORT: Mapping[str, str] = {
@@ -57,7 +56,7 @@ _CAPITALS = ("id", "ids", "url", "urls", "uri", "api", "ip", "sql", "json", "htm
 @lru_cache(maxsize=1)
 def lexicon() -> Mapping[str, Any]:
     """verbs: base form → (archetype, Chinese); forms: inflected → base form; nouns: English → Chinese; facts."""
-    table = yaml.safe_load((Path(__file__).parent / "lexicon.yaml").read_text(encoding="utf-8"))
+    table = read_table(Path(__file__).parent / "lexicon.yaml")
     verbs = {}
     for item in table["verbs"].split(";"):
         base, _, rest = item.strip().partition(" ")

@@ -7,10 +7,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_pipeline.importers import samplers
 from data_pipeline.slots import Context, Spec, Value, sample
+from data_pipeline.tables import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Slot:
 
 @lru_cache(maxsize=1)
 def _roles() -> tuple[tuple[re.Pattern[str], Mapping[str, Any]], ...]:
-    table = yaml.safe_load((Path(__file__).parent / "roles.yaml").read_text(encoding="utf-8"))
+    table = read_table(Path(__file__).parent / "roles.yaml")
     return tuple((re.compile(entry["name"]), entry) for entry in table)
 
 

@@ -4,15 +4,14 @@ import random
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from data_pipeline.catalogue import FOLDER
+from data_pipeline.tables import read_table
 
 
 @lru_cache(maxsize=1)
 def words() -> Any:
     """All tables."""
-    return yaml.safe_load((FOLDER / "disguise.yaml").read_text(encoding="utf-8"))
+    return read_table(FOLDER / "disguise.yaml")
 
 
 def half(table: str, held_out: bool) -> Any:
