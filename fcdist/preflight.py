@@ -12,7 +12,7 @@ from fcdist.config.entry import entry
 from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config
 from fcdist.data.batch import Kind
-from fcdist.data.mixing import require_both_sides
+from fcdist.data.building import check_sources
 from fcdist.data.painting import paint_legend, paint_pack
 from fcdist.data.statistics import describe_packing
 from fcdist.data.store import TokenStore, build_store, open_store, store_fingerprint
@@ -43,8 +43,7 @@ def preflight(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None
         _say(console, f"store {store.folder}: {len(store):,} training examples, whole and up to date")
         _show(console, store, renderer, cfg, world_size)
         return
-    roles = {source.role for source in cfg.data.sources.values()}
-    require_both_sides(cfg.data.general_ratio, "general" in roles, "function_call" in roles)
+    check_sources(cfg.data)
     with tempfile.TemporaryDirectory(prefix="fcdist-preflight-") as folder:
         store = build_store(_sample(cfg, folder), renderer)
         _say(console, f"no store yet; a sample of the sources gives {len(store):,} examples")

@@ -312,6 +312,9 @@ class SourceConfig:
     format: Literal["openai", "sharegpt", "alpaca"] = "openai"
     role: Literal["function_call", "general"] = "function_call"
     """Which side of data.general_ratio its conversations count on."""
+    use: Literal["auto", "train", "validation"] = "auto"
+    """`validation`: none of its conversations is ever trained on, nor an equal one of another source. `train`: none
+    validates. `auto`: data.validation_fraction of them validate."""
     on_error: Literal["error", "drop"] = "error"
     """What an invalid record does: stop with file and line, or be dropped, counted by reason, with the line kept."""
     ignore_fields: tuple[str, ...] = ()
@@ -344,7 +347,8 @@ class DataConfig:
     store_dir: str = ""
     """Folder of the token store; empty: RUN/store."""
     validation_fraction: float = 0.0
-    """Share of conversations per source kept out of training, for loss during training and retention."""
+    """Share of conversations per source kept out of training, for loss during training and retention; of sources with
+    `use: auto` only."""
     num_workers: int = 1
     """Processes that render and tokenise; worth it from some thousand conversations on."""
 

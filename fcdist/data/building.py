@@ -3,6 +3,7 @@
 Conversations pass through in blocks and are written as they come, so memory holds a few blocks and the index.
 """
 
+import gc
 import itertools
 import logging
 import os
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fcdist.config.run_folder import store_dir
-from fcdist.config.types import Config
+from fcdist.config.types import Config, DataConfig
 from fcdist.data.mixing import choose_validation, mix, require_both_sides
 from fcdist.data.prefixes import choose_places, prefix_groups, sort_prefixes
 from fcdist.data.store import FILES, ROLES, STORE, VERSION, TokenStore, open_store, store_fingerprint
@@ -43,10 +44,7 @@ BLOCKS_AHEAD = 4
 
 def build(cfg: Config, renderer: Renderer) -> TokenStore:
     """See `fcdist.data.store.build_store`."""
-    if not cfg.data.sources:
-        raise DataError("data.sources is empty; name at least one file or folder of conversations")
-    roles = {source.role for source in cfg.data.sources.values()}
-    require_both_sides(cfg.data.general_ratio, "general" in roles, "function_call" in roles)
+    check_sources(cfg.data)
     folder = store_dir(cfg)
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (STORE, *FILES)):
         raise DataError(f"{folder} holds other files, which a new store would replace; set data.store_dir to another")
@@ -56,6 +54,7 @@ def build(cfg: Config, renderer: Renderer) -> TokenStore:
     except DataError:  # absent, torn or stale: build it anew
         pass
     work = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    gc.freeze()  # else the collector goes through all of torch and transformers now and then, for 0.2 s each time
     try:
         try:
             facts = _write_store(cfg, renderer, _emptied(work))
@@ -66,8 +65,22 @@ def build(cfg: Config, renderer: Renderer) -> TokenStore:
         write_json(work / STORE, {"version": VERSION, "fingerprint": fingerprint, "files": files, **facts})
         _publish(work, folder)
     finally:
+        gc.unfreeze()
         shutil.rmtree(work, ignore_errors=True)
     return open_store(folder)
+
+
+def check_sources(data: DataConfig) -> None:
+    """Raise DataError, before anything is read, if there is nothing to train on or a side of the ratio is missing."""
+    if not data.sources:
+        raise DataError("data.sources is empty; name at least one file or folder of conversations")
+    roles = {source.role for source in data.sources.values() if source.use != "validation"}
+    if not roles:
+        raise DataError(
+            f"every source ({', '.join(data.sources)}) has use=validation, so nothing is left to train on. Set "
+            "data.sources.NAME.use to train or auto for at least one, or add a source"
+        )
+    require_both_sides(data.general_ratio, "general" in roles, "function_call" in roles)
 
 
 def _emptied(folder: Path) -> Path:
@@ -95,10 +108,17 @@ def _write_store(cfg: Config, renderer: Renderer, work: Path, single_pass: bool 
     tokens = np.load(work / "tokens.npy", mmap_mode="r")
     place, common = sort_prefixes(tokens, index["start"], index["length"])
     index["group"] = prefix_groups(place, common, index["prefix_len"])
-    held_out = choose_validation(conversations.digests, conversations.sources, cfg.data.validation_fraction, cfg.seed)[
-        index["conversation"]
-    ]
+    uses = [source.use for source in cfg.data.sources.values()]
+    validates = choose_validation(
+        conversations.digests, conversations.sources, uses, cfg.data.validation_fraction, cfg.seed
+    )
+    held_out = validates[index["conversation"]]
     rows = np.flatnonzero(~held_out)
+    if not len(rows):
+        raise DataError(
+            "nothing is left to train on: every conversation also stands in a source with use=validation "
+            f"({', '.join(name for name, source in cfg.data.sources.items() if source.use == 'validation')})"
+        )
     chosen = mix(
         index["role"][rows] == ROLES.index("general"),
         index["length"][rows],
@@ -123,7 +143,7 @@ def _write_store(cfg: Config, renderer: Renderer, work: Path, single_pass: bool 
             "achieved": chosen.achieved if chosen.function_call else None,
             "general": chosen.general,
             "function_call": chosen.function_call,
-            "left_out": int(len(rows) - len(np.unique(chosen.rows))),
+            "left_out": len(rows) - int(np.count_nonzero(np.bincount(chosen.rows))),
         },
     }
 

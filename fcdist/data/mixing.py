@@ -17,6 +17,8 @@ from fcdist.config.seeds import derive_seed
 from fcdist.errors import DataError
 
 MAX_DENOMINATOR = 1000
+Use = Literal["auto", "train", "validation"]
+"""See SourceConfig.use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +152,29 @@ def closest_subset(sizes: Sequence[int], target: int) -> list[int]:
     return taken
 
 
-def choose_validation(keys: Sequence[str], sources: Sequence[int], fraction: float, seed: int) -> np.ndarray:
-    """Keep a share of the conversations of each source out of training.
+def choose_validation(
+    keys: Sequence[str], sources: Sequence[int], uses: Sequence[Use], fraction: float, seed: int
+) -> np.ndarray:
+    """Keep conversations out of training: all of some sources, none of others, a share of the rest.
 
     Args:
         keys: [N] digest of each conversation's content; equal conversations never fall on both sides.
         sources: [N] source of each.
-        fraction: share of each source; at least one conversation where a source has two different ones.
+        uses: [S] what each source is for. What a validation source holds validates wherever else it stands.
+        fraction: share of each `auto` source; at least one conversation where it has two different ones.
         seed: of the run.
 
     Returns:
         [N] bool, True for validation.
     """
-    held_out: set[str] = set()
+    by_source: dict[int, list[str]] = {}
+    for key, source in zip(keys, sources, strict=True):
+        by_source.setdefault(source, []).append(key)
+    held_out = {key for source, own in by_source.items() if uses[source] == "validation" for key in own}
+    trained = {key for source, own in by_source.items() if uses[source] == "train" for key in own}
     if fraction > 0:
-        by_source: dict[int, list[str]] = {}
-        for key, source in zip(keys, sources, strict=True):
-            by_source.setdefault(source, []).append(key)
         for source, own in sorted(by_source.items()):
-            distinct = list(dict.fromkeys(own))
+            distinct = [key for key in dict.fromkeys(own) if key not in trained] if uses[source] == "auto" else []
             if len(distinct) > 1:
                 count = min(max(1, round(fraction * len(distinct))), len(distinct) - 1)
                 order = _generator(seed, f"validation/{source}").permutation(len(distinct))

@@ -193,6 +193,8 @@ def store_fingerprint(cfg: Config, renderer: Renderer) -> str:
     for name, source in cfg.data.sources.items():
         settings = to_mapping(source)
         del settings["path"]
+        if source.use == "auto":  # stores from before this setting stay valid
+            del settings["use"]
         sources[name] = settings | {"files": source_digests(source)}
     data = to_mapping(cfg.data)
     keys = ("general_ratio", "ratio_unit", "repeat", "over_length", "tool_order", "validation_fraction")

@@ -88,16 +88,25 @@ def test_a_missing_or_too_small_side_is_an_error():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2)), min_size=1, max_size=60), st.floats(0.01, 0.9))
-def test_validation_shares_no_conversation_with_training(pairs, fraction):
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2)), min_size=1, max_size=60),
+    st.floats(0.01, 0.9),
+    st.lists(st.sampled_from(["auto", "train", "validation"]), min_size=3, max_size=3),
+)
+def test_validation_shares_no_conversation_with_training(pairs, fraction, uses):
     keys = [str(key) for key, _ in pairs]
-    held_out = choose_validation(keys, [source for _, source in pairs], fraction, seed=1)
-    assert not {k for k, h in zip(keys, held_out, strict=True) if h} & {
-        k for k, h in zip(keys, held_out, strict=True) if not h
-    }
+    held_out = choose_validation(keys, [source for _, source in pairs], uses, fraction, seed=1)
+    validating = {k for k, h in zip(keys, held_out, strict=True) if h}
+    assert not validating & {k for k, h in zip(keys, held_out, strict=True) if not h}
+    own = {use: {key for key, source in pairs if uses[source] == use} for use in ("train", "validation")}
+    assert {str(key) for key in own["validation"]} <= validating
+    assert not {str(key) for key in own["train"] - own["validation"]} & validating
+
+
+AUTO = ("auto", "auto", "auto")
 
 
 def test_validation_takes_its_share_of_every_source():
-    held_out = choose_validation([str(i) for i in range(300)], [i % 3 for i in range(300)], 0.1, seed=1)
+    held_out = choose_validation([str(i) for i in range(300)], [i % 3 for i in range(300)], AUTO, 0.1, seed=1)
     assert [int(held_out[source::3].sum()) for source in range(3)] == [10, 10, 10]
-    assert not choose_validation(["a", "b"], [0, 0], 0.0, seed=1).any()
+    assert not choose_validation(["a", "b"], [0, 0], AUTO, 0.0, seed=1).any()

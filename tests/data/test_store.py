@@ -276,3 +276,40 @@ def test_a_template_that_one_pass_misreads_is_rendered_turn_by_turn(tmp_path, re
     store = build_store(with_data(cfg, store_dir=str(tmp_path / "again")), renderer)
     assert (store.folder / "tokens.npy").read_bytes() == (expected.folder / "tokens.npy").read_bytes()
     assert "'chat-20'" in caplog.text and "turn by turn" in caplog.text
+
+
+def with_uses(cfg, **uses):
+    sources = {name: replace(source, use=uses.get(name, "auto")) for name, source in cfg.data.sources.items()}
+    return with_data(cfg, sources=sources)
+
+
+def test_a_validation_source_is_never_trained_on(tmp_path, renderer):
+    cfg = small_config(tmp_path, validation_fraction=0.5, general_ratio=0)
+    copies = [replace(chat(i), id=f"copy-{i}") for i in range(3)]
+    held_out = write_jsonl(tmp_path / "held_out.jsonl", [*copies, chat(99)])
+    sources = cfg.data.sources | {"held_out": SourceConfig(path=str(held_out), role="general", use="validation")}
+    store = build_store(with_uses(with_data(cfg, sources=sources), held_out="validation", calls="train"), renderer)
+    validation = open_store(store.folder, "validation")
+    said = [{s.conversation(row).messages for row in range(len(s))} for s in (store, validation)]
+    assert said[0].isdisjoint(said[1])
+    assert {c.messages for c in (*copies, chat(99))} <= said[1]
+    assert [sum(s.source(row) == "calls" for row in range(len(s))) for s in (store, validation)] == [12, 0]
+    assert 0 < sum(store.source(row) == "chats" for row in range(len(store))) < 27
+
+
+def test_something_must_be_left_to_train_on(tmp_path, renderer):
+    cfg = small_config(tmp_path, general_ratio=0)
+    with pytest.raises(DataError, match=r"every source \(calls, chats\) has use=validation"):
+        build_store(with_uses(cfg, calls="validation", chats="validation"), renderer)
+    with pytest.raises(DataError, match="needs both sides, but there is no general example"):
+        build_store(with_uses(with_data(cfg, general_ratio=1.0), chats="validation"), renderer)
+    sources = cfg.data.sources | {"again": cfg.data.sources["calls"]}
+    del sources["chats"]
+    with pytest.raises(DataError, match=r"every conversation also stands in a source with use=validation \(again\)"):
+        build_store(with_uses(with_data(cfg, sources=sources), again="validation"), renderer)
+
+
+def test_the_use_of_a_source_counts_in_the_fingerprint(tmp_path, renderer):
+    cfg = small_config(tmp_path)
+    kinds = {store_fingerprint(with_uses(cfg, chats=use), renderer) for use in ("auto", "train", "validation")}
+    assert len(kinds) == 3
