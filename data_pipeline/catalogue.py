@@ -1,6 +1,7 @@
 """The tools the teacher may offer, read from `data_pipeline/catalogue/*.yaml`."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +42,9 @@ _MEASURED = {
 """Attributes of look-ups for which an optional unit, place or time makes sense."""
 _RATED = ("hotel", "restaurant", "product", "dish", "movie", "book", "subject", "place", "artist")
 _WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
+_TITLED = ("movie", "show", "song", "book", "painting", "law")
+"""Entities whose names Chinese puts between 《 and 》."""
+_INDEFINITE = re.compile(r"\ban? ")
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")
 
 
@@ -255,7 +259,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             )
         )
     noun, noun_zh = entry["n"]
-    unit, _, unit_zh = entry.get("r", "").partition("|")
+    unit = entry.get("r", "")
     return BaseTool(
         id=key,
         domain=entry["d"],
@@ -282,8 +286,8 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             f"{noun_zh}等于多少？",
         ),
         params=tuple(params),
-        out={"result": f"= {entry['e']}"},
-        say=(f"The {noun} is {f'{{result}} {unit}'.strip()}.", f"{noun_zh}是{{result}}{unit_zh or unit}。"),
+        out={"result": f"= {entry['e']}", **_unit(unit)},
+        say=entry.get("say") or _said(_INDEFINITE.sub("the ", noun), noun_zh, "result", unit),
         noun=(noun, noun_zh),
         group=key,
     )
@@ -291,6 +295,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
 
 def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mapping[str, Any]) -> BaseTool:
     noun, noun_zh, result = entry["a"][attribute].split("|", 2)
+    unit = (entry.get("u") or {}).get(attribute, "")
     key = Param(
         key=entity,
         spec={"t": "pool", "pool": entry["pool"]},
@@ -332,11 +337,29 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
             f"查{entry['zh']}的{noun_zh}",
         ),
         params=(key, *extra),
-        out={attribute: result},
-        say=(f"The {noun} of {name} is {{{attribute}}}.", f"{name}的{noun_zh}是{{{attribute}}}。"),
+        out={attribute: result, **_unit(unit)},
+        say=_said(f"{noun} of {name}", f"{titled(entity, name)}的{noun_zh}", attribute, unit),
         noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"),
         group=entity,
     )
+
+
+def _unit(unit: str) -> dict[str, str]:
+    """Result field that names the unit "en|zh"; none where there is none."""
+    return {"unit": f"unit {unit}"} if unit else {}
+
+
+def _said(noun: str, noun_zh: str, field: str, unit: str) -> tuple[str, str]:
+    """The sentences that tell `field` with its unit."""
+    blank = "" if unit.startswith(("%", "°")) or not unit else " "
+    told = "{unit}" if unit else ""
+    year = "年" if noun_zh.endswith("年份") else ""
+    return f"The {noun} is {{{field}}}{blank}{told}.", f"{noun_zh}是{{{field}}}{told}{year}。"
+
+
+def titled(entity: str, name: str) -> str:
+    """A name as Chinese writes it: works and laws between 《 and 》."""
+    return f"《{name}》" if entity in _TITLED else name
 
 
 def article(word: str) -> str:

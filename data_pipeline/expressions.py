@@ -4,7 +4,7 @@ import ast
 import math
 import operator
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +26,38 @@ def _fib(n: int) -> int:
     return a
 
 
+Points = Sequence[Mapping[str, float]]
+
+
+def _polygon_area(points: Points) -> float:
+    """Shoelace formula over the vertices in the order given."""
+    following = [*points[1:], points[0]]
+    return abs(sum(p["x"] * q["y"] - q["x"] * p["y"] for p, q in zip(points, following, strict=True))) / 2
+
+
+def _line(points: Points) -> tuple[float, float]:
+    """Slope and intercept by least squares; the abscissas must not all be equal."""
+    return statistics.linear_regression([p["x"] for p in points], [p["y"] for p in points])
+
+
+def _first_word(words: Sequence[str], direction: str | float) -> str:
+    """Where an alphabetical list begins; a descending one begins with the last word."""
+    return max(words) if direction == "desc" else min(words)
+
+
+_DOLLARS = {
+    **{"USD": 1.0, "EUR": 1.08, "GBP": 1.27, "CNY": 0.14, "JPY": 0.0067, "KRW": 0.00073, "INR": 0.012},
+    **{"SGD": 0.74, "AUD": 0.66, "CAD": 0.73, "CHF": 1.12},
+}
+"""What a unit of each currency is about worth in US dollars."""
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt,
+    "ceil": math.ceil,
+    "dollars": _DOLLARS.__getitem__,
+    "polygon_area": _polygon_area,
+    "slope": lambda points: _line(points)[0],
+    "intercept": lambda points: _line(points)[1],
+    "first_word": _first_word,
     "log": math.log,
     "comb": math.comb,
     "perm": math.perm,

@@ -9,10 +9,12 @@ from data_pipeline.tables import read_table
 
 _FOLDER = Path(__file__).parent / "catalogue"
 _LENGTHS = {"meters": 1.0, "feet": 3.28084, "kilometers": 0.001, "miles": 0.000621371}
+"""Unit → how many of it a meter has."""
+_LENGTHS_ZH = {"meters": "米", "feet": "英尺", "kilometers": "公里", "miles": "英里"}
 
 
 def known(tool_id: str, arguments: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """The true result of a look-up, in the unit that was asked for; empty where nothing is known.
+    """The true result of a look-up, in the unit of the catalogue; empty where nothing is known.
 
     Args:
         tool_id: `lookup_ENTITY_ATTRIBUTE`.
@@ -23,13 +25,23 @@ def known(tool_id: str, arguments: Mapping[str, Any], language: str) -> dict[str
         return {}
     entity, _, attribute = tool_id.removeprefix("lookup_").partition("_")
     fact = _facts(language).get((entity, str(arguments.get(entity)), attribute))
-    if fact is None:
-        return {}
-    if "unit_len" in arguments:
-        fact = round(fact * _LENGTHS[arguments["unit_len"]], 2)
-    elif arguments.get("unit_temp") == "fahrenheit":
-        fact = round(fact * 1.8 + 32, 1)
-    return {attribute: fact}
+    return {} if fact is None else {attribute: fact}
+
+
+def in_asked_unit(result: Mapping[str, Any], arguments: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """`result` in the unit that the arguments ask for: its first field is the measure, `unit` its unit."""
+    if "unit" not in result:
+        return dict(result)
+    field, value = next(iter(result.items()))
+    if (length := arguments.get("unit_len")) is not None:
+        names = _LENGTHS_ZH if language == "zh" else {unit: unit for unit in _LENGTHS}
+        given = next(unit for unit, name in names.items() if name == result["unit"])
+        if given != length:
+            converted = round(value / _LENGTHS[given] * _LENGTHS[length], 2)
+            return {**result, field: converted, "unit": names[length]}
+    if arguments.get("unit_temp") == "fahrenheit":
+        return {**result, field: round(value * 1.8 + 32, 1), "unit": "°F"}
+    return dict(result)
 
 
 @lru_cache(maxsize=2)

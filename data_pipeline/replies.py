@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from data_pipeline.catalogue import FOLDER, BaseTool
+from data_pipeline.catalogue import FOLDER, BaseTool, article
 from data_pipeline.slots import Value, join_words
 from data_pipeline.tables import read_table
 
+_ARTICLE = re.compile(r"\b([Aa]) ([A-Za-z]+)")
+_ONE = re.compile(
+    r"(?<![\w.,-])(1 (?:day|hour|minute|second|year|meter|kilometer|result|star|gram|degree|ticket|synonym|row))s\b"
+)
 _FIELD = re.compile(r"\{([\w.]+)\}")
 _SECOND = {"my": "your", "me": "you", "I": "you"}
 _THIRD = {"my": "their", "me": "them", "I": "they"}
@@ -67,7 +71,10 @@ def answer(
     if tool.say is not None:
         text = _FIELD.sub(lambda m: _field(m[1], values, result), tool.say[chinese])
         first = text.split(" ")[0]
-        return text if chinese or any(char.isdigit() for char in first) else text[:1].upper() + text[1:]
+        if chinese:
+            return text
+        text = _ARTICLE.sub(lambda m: f"{m[1]} {m[2]}" if article(m[2]) == "a" else f"{m[1]}n {m[2]}", text)
+        return singular_after_one(text if any(char.isdigit() for char in first) else text[:1].upper() + text[1:])
     noun = tool.noun[chinese]
     issued = next((str(value) for key, value in result.items() if key.endswith("_id")), None)
     if issued is not None:
@@ -97,10 +104,17 @@ def _field(path: str, values: Mapping[str, Value], result: Mapping[str, Any]) ->
         rows = next(value for value in result.values() if isinstance(value, list))
         return str(rows[int(head)][tail])
     if head in result:
-        return number(result[head])
+        return str(result[head])
     return values[head].text
 
 
-def number(value: Any) -> str:
-    """A result value as it is said."""
-    return str(value)
+def measured(result: Mapping[str, Any], language: str) -> str:
+    """The result of a computation with its unit, where it has one."""
+    unit = str(result.get("unit", ""))
+    blank = " " if language == "en" and unit and not unit.startswith(("%", "°")) else ""
+    return f"{result['result']}{blank}{unit}"
+
+
+def singular_after_one(text: str) -> str:
+    """ "1 days" → "1 day"."""
+    return _ONE.sub(r"\1", text)

@@ -76,8 +76,9 @@ def _objects(spec: Spec, context: Context) -> Value:
         value = _object(spec, context)
         # Items differ in what they are, not only in how many: no two lines of push-ups.
         named = [arg for arg in value.arg.values() if isinstance(arg, str)]
+        told = value.arg[spec["distinct"]] if "distinct" in spec else named[0] if named else value.arg
         if len(items) < count:
-            items.setdefault(str(named[0] if named else value.arg), value)
+            items.setdefault(str(told), value)
     return _listed(list(items.values()), context)
 
 

@@ -180,7 +180,7 @@ def source(tool: BaseTool) -> str:
         return "lookup"
     if tool.act != "compute" or tool.group != tool.id or tool.id == "reverse_text":
         return "written"
-    return "formula" if len(tool.out) == 1 and "result" in tool.out else "written"
+    return "formula" if tool.out.keys() <= {"result", "unit"} else "written"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from data_pipeline.catalogue import FOLDER, BaseTool, Param
+from data_pipeline.catalogue import FOLDER, BaseTool, Param, titled
 from data_pipeline.noise import NOISY, code_switched, noisy
 from data_pipeline.sentences import Template, article_before, compiled, requests, with_preposition, written
 from data_pipeline.slots import Value, join_words
@@ -213,8 +213,7 @@ def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], lan
     table = requests(language)
     main, extra = [*keys, "", ""][:2]
     slot = f"{{{main}}}"
-    if language == "zh" and main in _TITLED:
-        slot = f"《{slot}》"
+    slot = titled(main, slot) if language == "zh" else slot
     lines = table.get(kind, ())
     if language == "zh" and extra in _INSIDE_ZH:
         lines = tuple(line.replace("{main}的", f"{{main}}[{_INSIDE_ZH[extra]}]的") for line in lines)
@@ -224,15 +223,13 @@ def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], lan
 
 
 def _is_formula(tool: BaseTool) -> bool:
-    return set(tool.out) == {"result"} and tool.names[0] == f"calculate_{tool.id}"
+    return tool.out.keys() <= {"result", "unit"} and tool.names[0] == f"calculate_{tool.id}"
 
 
 _KIND_OF_RESULT = {"person": "lookup_person", "pool": "lookup_text", "pick": "lookup_text"}
 """Results that are asked for by "who" or "what" instead of "how much"."""
 _INSIDE_ZH = {"year": "{year}", "season_e": "{season_e}", "weekday_o": "{weekday_o}", "country_o": "在{country_o}"}
 """Second parameters that Chinese puts before the attribute: 印度2022年的失业率."""
-_TITLED = ("movie", "show", "song", "book", "painting", "law")
-"""Entities whose names Chinese puts between 《 and 》."""
 
 
 def closed(text: str, language: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.expressions import evaluate
-from data_pipeline.facts import known
+from data_pipeline.facts import in_asked_unit, known
 from data_pipeline.people import person
 from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
@@ -147,6 +147,7 @@ class World:
         for field, spec in tool.out.items():
             result[field] = self._field(spec, rng, {**names, **result})
         result |= known(tool.id, arguments, self._language)
+        result = in_asked_unit(result, arguments, self._language)
         if tool.act == "search":
             self._show_created(tool, arguments, result)
         elif tool.act in ("create", "book"):
@@ -189,6 +190,12 @@ class World:
             return bare(rng.choice(self._pools[rest])[self._chinese])
         if kind == "person":
             return person(rng, "zh" if self._chinese else "en")
+        if kind == "unit":
+            english, _, chinese = rest.partition("|")
+            return chinese if self._chinese and chinese else english
+        if kind == "dice":
+            dice, sides = (int(names[key]) for key in rest.split())
+            return sum(rng.randint(1, sides) for _ in range(dice))
         if kind == "pick":
             english, _, chinese = rest.partition("|")
             return rng.choice((chinese if self._chinese and chinese else english).split("/"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from data_pipeline.catalogue import BaseTool, Catalogue, Param
-from data_pipeline.replies import answer, is_plural, second_person, sentence
+from data_pipeline.replies import answer, is_plural, measured, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import PublicCall, ToolInstance
@@ -145,8 +145,8 @@ class Draft:
     def report(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]]) -> str:
         """What the assistant says about `results`."""
         same = {i.base.id for i, _ in planned}
-        if len(planned) > 1 and len(same) == 1 and all(set(r) == {"result"} for r in results):
-            listed = join_words([str(r["result"]) for r in results], self.language)
+        if len(planned) > 1 and len(same) == 1 and all(set(r) <= {"result", "unit"} for r in results):
+            listed = join_words([measured(r, self.language) for r in results], self.language)
             return self.sentence("both", l=listed)
         if len(planned) > 1 and len(same) == 1 and all(r == results[0] and set(r) == {"status"} for r in results):
             return self.sentence("all_done")

@@ -120,7 +120,9 @@ def _mentioned(base: BaseTool, language: str) -> str:
 def _in_context(draft: Draft) -> bool:
     """The user quotes a fact and asks for it, though a tool could look it up."""
     usable = [
-        i for i in draft.tool_set.instances if i.base.say is not None and len(i.base.out) == 1 and _fact_noun(i, draft)
+        i
+        for i in draft.tool_set.instances
+        if i.base.say is not None and len(i.base.out.keys() - {"unit"}) == 1 and _fact_noun(i, draft)
     ]
     if not usable:
         return False
@@ -137,17 +139,11 @@ def _in_context(draft: Draft) -> bool:
 
 
 def _fact_noun(instance: ToolInstance, draft: Draft) -> str:
-    """What the only field of the result is called, taken from the tool's own sentence; empty if it does not say."""
-    say = instance.base.say
-    if say is None:
-        return ""
+    """What the only field of the result is called; empty if nothing says it."""
+    noun = instance.base.noun[draft.chinese]
     if instance.base.id.startswith("lookup_"):
-        return (
-            say[1][say[1].index("}的") + 2 : say[1].rindex("是{")]
-            if draft.chinese
-            else say[0][4 : say[0].index(" of {")]
-        )
-    return instance.base.noun[draft.chinese] if set(instance.base.out) == {"result"} else ""
+        return noun.split("的", 1)[1] if draft.chinese else noun.rsplit(" of a", 1)[0]
+    return noun if "result" in instance.base.out else ""
 
 
 def _small_talk(draft: Draft) -> bool:

@@ -50,7 +50,7 @@ def write_parallel(draft: Draft) -> None:
     draft.facts["kind"] = "listed"
     planned = [(instance, {**values, param.key: value}) for value in several.values()]
     results = draft.call(planned)
-    if instance.base.backing is not None or any(set(result) <= {"result", "status"} for result in results):
+    if instance.base.backing is not None or any(set(result) <= {"result", "unit", "status"} for result in results):
         draft.answer(planned, results)
         return
     told = [draft.report([each], [result]) for each, result in zip(planned, results, strict=True)]

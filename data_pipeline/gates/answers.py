@@ -59,7 +59,11 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
         for key, value in content.items():
             if isinstance(value, str) and key.endswith("_id") and value not in text:
                 return "answer_leaves_out_result"
-            if type(value) in (int, float) and len(content) == 1 and abs(float(value)) not in plain_numbers(text):
+            if (
+                type(value) in (int, float)
+                and len(content.keys() - {"unit"}) == 1
+                and abs(float(value)) not in plain_numbers(text)
+            ):
                 return "answer_leaves_out_result"
     return None
 

@@ -69,12 +69,18 @@ def test_look_ups_of_real_things_tell_what_is_true_in_the_unit_asked_for():
     catalogue = load_catalogue()
     tools = {tool.id: tool for tool in catalogue.tools}
     height = tools["lookup_mountain_height"]
-    assert World(1, catalogue.pools, "en").execute(height, {"mountain": "Mount Everest"}) == {"height": 8849}
-    assert World(1, catalogue.pools, "zh").execute(height, {"mountain": "泰山", "unit_len": "feet"}) == {
-        "height": 5068.9
+    assert World(1, catalogue.pools, "en").execute(height, {"mountain": "Mount Everest"}) == {
+        "height": 8849,
+        "unit": "meters",
     }
-    assert known("lookup_element_boiling_point", {"element": "gold", "unit_temp": "fahrenheit"}, "en") == {
-        "boiling_point": 5172.8
+    assert World(1, catalogue.pools, "zh").execute(height, {"mountain": "泰山", "unit_len": "feet"}) == {
+        "height": 5068.9,
+        "unit": "英尺",
+    }
+    boiling = tools["lookup_element_boiling_point"]
+    assert World(1, catalogue.pools, "en").execute(boiling, {"element": "gold", "unit_temp": "fahrenheit"}) == {
+        "boiling_point": 5172.8,
+        "unit": "°F",
     }
     assert known("lookup_book_author", {"book": "红楼梦"}, "zh") == {"author": "曹雪芹"}
     assert known("lookup_book_author", {"book": "The Pale Valley"}, "en") == known("get_weather", {}, "en") == {}

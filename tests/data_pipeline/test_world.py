@@ -1,8 +1,13 @@
 """The simulated back end: seeded, stateful, and honest about what it does not know."""
 
+import random
+import re
+
 import pytest
 
 from data_pipeline.catalogue import load_catalogue
+from data_pipeline.replies import answer
+from data_pipeline.slots import Context, sample
 from data_pipeline.world import World
 
 CATALOGUE = load_catalogue()
@@ -66,3 +71,36 @@ def test_hits_differ_from_one_another(world):
             rows = next((value for value in world.execute(tool, {}).values() if isinstance(value, list)), [])
             names = [next(iter(row.values())) for row in rows]
             assert len(set(names)) == len(names)
+
+
+def test_points_are_computed_with(world):
+    square = [{"x": 1, "y": 1}, {"x": 4, "y": 1}, {"x": 4, "y": 3}, {"x": 1, "y": 3}]
+    assert world.execute(TOOLS["polygon_area"], {"points": square}) == {"area": 6}
+    line = [{"x": x, "y": 3 * x - 2} for x in (1, 5, 9)]
+    assert world.execute(TOOLS["fit_line"], {"points": line}) == {"slope": 3, "intercept": -2}
+
+
+def test_dice_stay_within_their_sides(world):
+    totals = {world.execute(TOOLS["roll_dice"], {"dice": n})["total"] / n for n in range(1, 60)}
+    assert min(totals) >= 1 and max(totals) <= 6 and len(totals) > 20
+
+
+def test_money_changed_there_and_back_is_the_same_money(world):
+    to = {"amount_plain": 5000, "currency_from": "EUR", "currency_to": "CHF"}
+    there = world.execute(TOOLS["convert_currency"], to)
+    back = {"amount_plain": there["converted"], "currency_from": "CHF", "currency_to": "EUR"}
+    assert world.execute(TOOLS["convert_currency"], back)["converted"] == pytest.approx(5000, rel=0.02)
+
+
+@pytest.mark.parametrize("tool", [t for t in CATALOGUE.tools if "unit" in t.out], ids=lambda tool: tool.id)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_measure_is_told_with_the_unit_of_the_result(tool, language):
+    world, rng = World(3, CATALOGUE.pools, language), random.Random(0)
+    context = Context(rng, language, None, CATALOGUE.pools, world.issue)
+    values = {param.key: sample(param.spec, context) for param in tool.params}
+    result = world.execute(tool, {key: value.arg for key, value in values.items()})
+    told = re.search(
+        rf"{re.escape(str(next(iter(result.values()))))} ?(\w[^ .。，]*|[%°]C?F?)",
+        answer(tool, values, result, language, rng),
+    )
+    assert told and str(result["unit"]).startswith(told[1].rstrip("年"))
