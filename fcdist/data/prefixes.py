@@ -275,7 +275,8 @@ def prefix_groups(place: np.ndarray, common: np.ndarray, prefix_lens: np.ndarray
             open_.insert(at, (length, count))
             count += 1
         groups[row] = open_[at][1]
-    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
-    order = np.empty(len(first), dtype=np.int32)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[numbers]
+    first = np.empty(count, dtype=np.int64)
+    first[groups[::-1]] = np.arange(len(groups))[::-1]  # the last to be written is the first row
+    order = np.empty(count, dtype=np.int32)
+    order[np.argsort(first)] = np.arange(count)
+    return order[groups]

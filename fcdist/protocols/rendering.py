@@ -202,7 +202,9 @@ class Renderer:
 
     def wire_messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """Messages as `apply_chat_template` takes them."""
-        messages = [replace(message, weight=1).to_wire() for message in conversation.messages]
+        messages = [message.to_wire() for message in conversation.messages]
+        for message in messages:
+            message.pop("weight", None)
         if not self.protocol.prelude:
             # What checkpoints' own templates expect and servers send them: an object, not its text.
             for call in (call for message in messages for call in message.get("tool_calls", ())):

@@ -27,7 +27,7 @@ from fcdist.errors import RenderError
 from fcdist.protocols.rendering import Renderer, Segment, wire_tools
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 
-CHECK_EVERY = 64
+CHECK_EVERY = 256
 HEADS = 4096
 """Heads (system prompt and tools) that are remembered; then all are forgotten."""
 _MARK = "QUESTION-PROBE"

@@ -13,15 +13,9 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from fcdist.data.batch import Kind
-from fcdist.data.tokenizing import (
-    _ends_words_at_spaces,
-    _FastEncode,
-    _SlowEncode,
-    _WholeEncode,
-    _WordEncode,
-    encoder,
-    tokenize,
-)
+from fcdist.data.encoding import FastEncode, SlowEncode, WholeEncode
+from fcdist.data.tokenizing import encoder, tokenize
+from fcdist.data.word_encoding import WordEncode, ends_words_at_spaces
 from fcdist.errors import RenderError
 from fcdist.model.debug import debug_tokenizer
 from fcdist.protocols.rendering import Segment
@@ -90,7 +84,7 @@ def test_a_token_that_spans_kinds_has_the_kind_of_its_first_character(merging_to
 
 def test_a_tokenizer_without_offsets_finds_the_same_places(merging_tokenizer):
     text = "the answer 天气 is }}\n\n"
-    assert _SlowEncode(merging_tokenizer)(text) == _FastEncode(merging_tokenizer)(text)
+    assert SlowEncode(merging_tokenizer)(text) == FastEncode(merging_tokenizer)(text)
 
 
 PIECES = (
@@ -142,8 +136,8 @@ def byte_level(kind: str) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("kind", ["gpt2", "llama3", "smollm2", "qwen"])
 def test_a_text_in_remembered_words_has_the_tokens_of_the_whole(kind):
     tokenizer = byte_level(kind)
-    encode, whole = encoder(tokenizer), _WholeEncode(_FastEncode(tokenizer))
-    assert isinstance(encode, _WordEncode)
+    encode, whole = encoder(tokenizer), WholeEncode(FastEncode(tokenizer))
+    assert isinstance(encode, WordEncode)
     draw = random.Random(kind)
     texts = ["".join(draw.choices(PIECES, k=draw.randrange(20))) for _ in range(400)]
     for expected in (False, True):  # once word by word, once from memory
@@ -165,12 +159,12 @@ def test_other_tokenizers_are_not_cut():
         pre_tokenizers.ByteLevel(add_prefix_space=True),
     ):
         backend.pre_tokenizer = pre
-        assert not _ends_words_at_spaces(backend)
+        assert not ends_words_at_spaces(backend)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    assert _ends_words_at_spaces(backend)
+    assert ends_words_at_spaces(backend)
     backend.add_tokens([AddedToken("<x>", lstrip=True, normalized=False)])
-    assert not _ends_words_at_spaces(backend)
-    assert isinstance(encoder(debug_tokenizer()), _WholeEncode)
+    assert not ends_words_at_spaces(backend)
+    assert isinstance(encoder(debug_tokenizer()), WholeEncode)
 
 
 def test_prefix_ends_before_the_first_token_of_the_user(merging_tokenizer):
