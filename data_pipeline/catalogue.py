@@ -93,6 +93,12 @@ class Backing(Protocol):
     def answer(self, result: Mapping[str, Any], language: str, rng: random.Random) -> str:
         """A sentence about a result, of its fields only."""
 
+    def requests(self, language: str) -> tuple[str, ...]:
+        """Templates of its requests (`sentences.py`); one at least fits any values."""
+
+    def rest(self, before: str, left: Sequence[tuple[Param, Value]], language: str, rng: random.Random) -> str:
+        """`before` and the values that a template does not name."""
+
     def issued(self, result: Mapping[str, Any]) -> Any:
         """The identifier that a result gives out."""
 

@@ -53,6 +53,24 @@ def draw_persona(language: str, rng: random.Random) -> Persona:
     return Persona(name, 3 * NOISY if name == "rushed" else 0.0 if name == "formal" else NOISY)
 
 
+_CASUAL = {
+    "en": re.compile(r"\b(?:oh|oops|hmm|hey|ok|okay|to be honest|you know what|by the way|pity|no idea)\b", re.I),
+    "zh": re.compile("[哦嗯哎呗啦呀]|来着|算了|说实话"),
+}
+_COURTEOUS = {
+    "en": re.compile(r"please|thank|sorry|would you|could you", re.I),
+    "zh": re.compile("请|谢|麻烦|不好意思"),
+}
+_UNLIKE = {"formal": _CASUAL, "curt": _COURTEOUS, "rushed": _COURTEOUS}
+"""Register → words that its speakers do not use."""
+
+
+def suiting(persona: Persona, options: Sequence[str], language: str) -> Sequence[str]:
+    """Those of `options` that the speaker would say; all of them where there is none."""
+    unlike = _UNLIKE.get(persona.register)
+    return [o for o in options if not unlike[language].search(o)] or options if unlike is not None else options
+
+
 @lru_cache(maxsize=1)
 def frames() -> Any:
     """Frames, by language and register, and situations by domain."""
@@ -108,7 +126,7 @@ def _clean(
     whole = _sentence(instance, values, language, rng) if rng.random() < _SENTENCE else None
     if whole is not None:
         text = closed(capital(whole) if language == "en" else whole, language)
-    elif listed and rng.random() < 0.25:
+    elif listed and instance.base.backing is None and rng.random() < 0.25:
         text = given_first(instance, values, language, rng)
     else:
         text = _framed(instance, values, language, rng, persona)
@@ -177,6 +195,8 @@ def _written(
         return phrase(instance.base.param(key), values[key], language, rng).lstrip(":：， ")
 
     def rest(before: str, left: Sequence[str]) -> str:
+        if (backing := instance.base.backing) is not None:
+            return backing.rest(before, [(instance.base.param(key), values[key]) for key in left], language, rng)
         build = _chinese if language == "zh" else _english
         return build(before, [instance.base.param(key) for key in left], values, rng)
 
@@ -193,7 +213,7 @@ _POINTED = re.compile("《((?:那|这|第)[^》]*)》")
 def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
     if tool.backing is not None:
-        return ()
+        return tuple(map(compiled, tool.backing.requests(language)))
     kind = "lookup" if tool.id.startswith("lookup_") else "formula" if _is_formula(tool) else ""
     noun = tool.noun[language == "zh"]
     if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"

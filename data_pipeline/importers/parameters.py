@@ -9,7 +9,7 @@ from data_pipeline.catalogue import Param
 from data_pipeline.importers import samplers
 from data_pipeline.importers.lexicon import noun_en, noun_zh
 from data_pipeline.importers.raw import RefusedError, words_of
-from data_pipeline.importers.roles import Setting, Slot, phrases_of, role_of, slot_of_role
+from data_pipeline.importers.roles import COINS, Setting, Slot, phrases_of, role_of, slot_of_role
 from data_pipeline.importers.scalars import choice_slot, flag_slot, number_slot
 from data_pipeline.importers.schemas import MAX_DEPTH, settle
 from data_pipeline.importers.strings import text_slot
@@ -62,6 +62,8 @@ def _slot(name: str, node: Mapping[str, Any], setting: Setting, depth: int) -> S
     snake = "_".join(words_of(name))
     if _SECRET.fullmatch(snake):
         raise RefusedError("asks_for_a_secret", f"{name}: conversations should not teach users to type secrets")
+    if snake.split("_")[-1] == "token" and not COINS & setting.about:
+        raise RefusedError("asks_for_a_secret", f"{name}: nothing tells that it is a coin, so it may open an account")
     if _INNER.fullmatch(snake):
         raise RefusedError("written_by_the_model", f"{name} holds the model's own thoughts or nothing; no user says it")
     kind = node["type"]
@@ -87,7 +89,11 @@ def _array(name: str, snake: str, node: Mapping[str, Any], setting: Setting, dep
         inner_node = {**inner_node, "description": node["description"]}
     if inner_node["type"] == "array":
         raise RefusedError("too_deep", f"{name} is a list of lists; no sentence can ask for that")
-    role = role_of(snake, "array") if inner_node["type"] == "string" and "enum" not in inner_node else None
+    role = (
+        role_of(snake, "array")
+        if inner_node["type"] == "string" and not {"enum", "pattern"} & set(inner_node)
+        else None
+    )
     inner = slot_of_role(role, inner_node) if role else _slot(_singular(name), inner_node, setting, depth + 1)
     low = max(int(node.get("minItems", 1)), 1)
     high = min(int(node.get("maxItems", max(3, low))), max(3, low))

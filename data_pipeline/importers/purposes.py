@@ -4,12 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from data_pipeline.importers.arithmetic import Operation, operation_of
 from data_pipeline.importers.lexicon import is_chinese, is_english, lexicon, noun_en, translate
 from data_pipeline.importers.raw import RawTool, RefusedError, words_of
 
 _MAX_WORDS = 12
 """Longest imperative taken from a description, in words."""
 _MAX_CHINESE = 22
+_MAX_THINGS = 4
+"""Words of a name that a request repeats, from the end."""
 _OPENING = re.compile(
     r"^(?:this (?:tool|function|endpoint|api|method|command) (?:is used to |is used for |can be used to |allows you to "
     r"|lets you |will |helps to |helps )?|(?:a |the )?(?:tool|function|api|endpoint|utility) (?:to |that |for |which )"
@@ -74,7 +77,17 @@ _ACTS_ZH = (
     "生成",
     "下载",
 )
-_JOINTS = ("by", "for", "from", "with", "in", "of", "to", "and", "at", "on")
+_ARTICLE = re.compile(r"^(?:(?:the|a|an|your|my) )?(?:number of )?", re.I)
+_PLAIN_VERBS = ("get", "search", "list", "find", "fetch", "create", "update", "delete", "run", "execute")
+_JOINTS = ("by", "for", "from", "with", "in", "of", "to", "and", "at", "on", "as")
+_QUALITIES = frozenset(
+    re.findall(
+        r"\w+",
+        "current latest recent advanced all new top best full detailed optimized details detail info information data "
+        "list stats status summary metadata",
+    )
+)
+"""Words that name no thing by themselves."""
 _UNIVERSAL = frozenset(
     re.findall(
         r"\w+",
@@ -105,29 +118,46 @@ class Purpose:
     heads_zh: tuple[str, ...]
     subject: frozenset[str]
     """Content words, for telling which tools could serve one another's requests."""
+    verb_zh: str
+    thing_en: str
+    thing_zh: str
+    whole_zh: bool
+    """The Chinese imperative is the description's own sentence, not verb and thing."""
+    server_only: bool
+    """The name tells of no thing but the server."""
+    operation: Operation | None = None
+    """What it computes, where that is known."""
 
 
 def things_of(raw: RawTool) -> list[str]:
     """Words of the name without verb, server, digits and what follows a preposition: what the tool is about."""
     forms = lexicon()["forms"]
     words = [stripped for word in words_of(raw.name) if (stripped := re.sub(r"\d+", "", word))]
-    server = {*words_of(raw.group), *re.findall(r"\w+", raw.group.lower())}
+    server = server_words(raw)
     for number, word in enumerate(words[:3]):
         if word in forms and len(words) > number + 1:
             words = words[number + 1 :] if number == 0 or words[0] in server else words[:number] + words[number + 1 :]
             break
-    cut = next((i for i, word in enumerate(words) if i and word in _JOINTS), None)
+    cut = next((i for i, word in enumerate(words) if word in _JOINTS), None)
     words = words[:cut]
-    return [word for word in words if word not in server] or words or ["item"]
+    first = 0
+    while first < len(words) - 1 and words[first] in server and _names_a_thing(words[first + 1 :]):
+        first += 1
+    return words[first:] or ["item"]
 
 
-def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str, bool]]) -> Purpose:
+def _names_a_thing(words: Sequence[str]) -> bool:
+    return any(word not in _QUALITIES and word not in lexicon()["forms"] for word in words)
+
+
+def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str, bool]], numbers: int = 0) -> Purpose:
     """Words for what a tool does.
 
     Args:
         raw: the tool.
         things: what it is about (`things_of`).
         params: key (letters, digits, `_`) → (public name, whether its value may stand inside the sentence).
+        numbers: how many numbers it takes, where it takes nothing else.
 
     Raises:
         RefusedError: neither its description nor its name begins with a verb or names a thing.
@@ -143,12 +173,44 @@ def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str,
         inline = inline if "{" in inline else plain
     heads = _swapped(verb, plain) + (_swapped(verb, inline) if inline != plain else [])
     subject = frozenset(_stem(w) for w in [*things, *words_of(plain)] if w not in _EMPTY and len(w) > 2)
+    verb_zh = verb_zh or table["verbs"].get(name_verb, ("", "执行"))[1]
+    spoken = _spoken(things, (verb, name_verb), plain)
+    thing_zh = translate(spoken)
+    own_words = _own_chinese(raw.description)
+    if own_words:
+        thing_zh = _without_verb(own_words)
+    operation = operation_of(words, numbers) if numbers else None
+    head_zh = own_words or (operation.goal_zh if operation else _joined_zh(verb_zh, thing_zh))
     return Purpose(
-        act=_act(raw, act),
+        act="compute" if operation else _act(raw, act),
         heads_en=tuple(dict.fromkeys(heads)),
-        heads_zh=_chinese_heads(raw, things, verb_zh or table["verbs"].get(name_verb, ("", "执行"))[1]),
+        heads_zh=(head_zh,),
         subject=subject,
+        verb_zh=verb_zh,
+        thing_en=" ".join(map(noun_en, spoken)) or "result",
+        thing_zh=thing_zh,
+        whole_zh=bool(own_words),
+        server_only=set(things) <= server_words(raw),
+        operation=operation,
     )
+
+
+def _spoken(things: Sequence[str], verbs: Sequence[str | None], described: str) -> list[str]:
+    """Words for the thing: of the name, without its verbs; else of the description's object, where that is short."""
+    forms = lexicon()["forms"]
+    told = [word for word in things if forms.get(word) not in verbs and word not in ("item", "a", "b")]
+    while len(told) > 1 and forms.get(told[0]) in _PLAIN_VERBS:
+        told = told[1:]
+    if told:
+        return told[-_MAX_THINGS:]
+    main = re.split(rf"\s(?:{_PREPOSITIONS}|and|or)\s", _ARTICLE.sub("", described))[0]
+    words = [word for word in re.findall(r"[A-Za-z]+", main) if word.lower() not in ("new", "given", "specific")]
+    return [word.lower() for word in words] if len(words) <= _MAX_THINGS else []
+
+
+def server_words(raw: RawTool) -> set[str]:
+    """Words of the server's name."""
+    return {*words_of(raw.group), *re.findall(r"\w+", raw.group.lower())}
 
 
 def universal(subject: frozenset[str]) -> bool:
@@ -182,8 +244,8 @@ def _from_description(description: str) -> tuple[str, str] | None:
     if verb is None or words[1].lower() in ("and", "or", "/", "&", "to", "is", "are", "tool"):
         return None
     rest = _CUT.split(" ".join(words[1:]), maxsplit=1)[0].strip(" .,!-")
-    rest = re.sub(r"\bthe (?:current )?user's\b|\bthe user\b's", "my", rest)
-    rest = re.sub(r"\bthe user\b", "me", rest)
+    rest = re.sub(r"\bthe (?:current )?user's\b", "my", rest)
+    rest = re.sub(r"\bthe user\b(?![-\w])", "me", rest)
     rest = re.sub(r"^back |^up ", "", rest)
     rest = re.split(r", [a-z]+ing\b", rest)[0]
     for joint in re.finditer(r",? and (\w+)", rest):
@@ -237,7 +299,7 @@ def _slots(rest: str, params: Mapping[str, tuple[str, bool]]) -> tuple[str, str]
         nouns |= {noun + "s" for noun in nouns if not noun.endswith("s")}
         pattern = re.compile(
             rf"\s(?P<by>{_PREPOSITIONS})\s+{_DETERMINERS}(?:{'|'.join(sorted(map(re.escape, nouns), key=len)[::-1])})"
-            rf"{_TAIL_NOUNS}(?=$|\s(?:{_PREPOSITIONS}|and)\b)",
+            rf"{_TAIL_NOUNS}(?=$|\s(?:{_PREPOSITIONS})\b)",
             re.I,
         )
         if found := pattern.search(inline):
@@ -270,18 +332,23 @@ def _swapped(verb: str, rest: str) -> list[str]:
     return heads
 
 
-def _chinese_heads(raw: RawTool, things: Sequence[str], verb: str) -> tuple[str, ...]:
-    if is_chinese(raw.description):
-        head = re.split(r"[，。,:：；;（(\n！]|\s-\s", raw.description.strip())[0].strip()
-        head = re.sub(r"^(?:这个工具|该工具|此工具|本工具)?(?:用于|用来|可以|能够|支持)?", "", head)
-        head = re.sub(r"(?:指定|给定)的?", "", head)
-        acts = tuple({zh for _, zh in lexicon()["verbs"].values()} | set(_ACTS_ZH))
-        if 2 < len(head) <= _MAX_CHINESE and "{" not in head and head.startswith(acts):
-            return (head,)
-    thing = translate(things)
-    gap = " " if thing and thing[0].isascii() else ""
-    if verb in ("查询", "获取", "查看", "检查", "列出", "查找", "搜索"):
-        return tuple(
-            dict.fromkeys((f"{verb}{gap}{thing}", f"查一下{gap}{thing}", f"查{gap}{thing}", f"看看{gap}{thing}"))
-        )
-    return (f"{verb}{gap}{thing}",)
+def _own_chinese(description: str) -> str:
+    """The imperative with which a Chinese description begins; empty: there is none."""
+    if not is_chinese(description):
+        return ""
+    head = re.split(r"[，。,:：；;（(\n！]|\s-\s", description.strip())[0].strip()
+    head = re.sub(r"^(?:这个工具|该工具|此工具|本工具)?(?:用于|用来|可以|能够|支持)?", "", head)
+    head = re.sub(r"(?:指定|给定)的?", "", head)
+    acts = tuple({zh for _, zh in lexicon()["verbs"].values()} | set(_ACTS_ZH))
+    plain = 2 < len(head) <= _MAX_CHINESE and not re.search(r"[{}\[\]<>|]", head)
+    return head if plain and head.startswith(acts) else ""
+
+
+def _without_verb(head: str) -> str:
+    verbs = sorted({zh for _, zh in lexicon()["verbs"].values()} | set(_ACTS_ZH), key=len, reverse=True)
+    verb = next((zh for zh in verbs if zh and head.startswith(zh) and len(head) > len(zh) + 1), "")
+    return head[len(verb) :]
+
+
+def _joined_zh(verb: str, thing: str) -> str:
+    return f"{verb}{' ' if thing[:1].isascii() else ''}{thing}"

@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_pipeline.expressions import evaluate
+from data_pipeline.importers.arithmetic import Operation, computed
 from data_pipeline.importers.lexicon import lexicon, noun_en, noun_zh, translate
 from data_pipeline.importers.parameters import parameter
 from data_pipeline.importers.raw import RefusedError, words_of
-from data_pipeline.importers.roles import Setting
+from data_pipeline.importers.roles import Setting, role_of, slot_of_role
 from data_pipeline.importers.samplers import draw_name
 from data_pipeline.importers.schemas import settle
 from data_pipeline.people import person
 from data_pipeline.replies import sentence
 from data_pipeline.slots import Context, Spec, bare, join_words
+from fcdist.errors import GenerationError
 
 Draw = Callable[[Context, Mapping[str, Any]], Any]
 """(context, arguments by plain name) → a result value."""
@@ -106,7 +109,13 @@ def declared(name: str, schema: Any, setting: Setting, depth: int = 0) -> Draw:
     return DeclaredValue(name, spec, kind, tuple(node.get("enum") or ()))  # type: ignore[arg-type]
 
 
-def guessed(act: str, things: Sequence[str], context: Context, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def guessed(
+    act: str,
+    things: Sequence[str],
+    context: Context,
+    arguments: Mapping[str, Any],
+    operation: Operation | None = None,
+) -> dict[str, Any]:
     """A result for a tool that declares none.
 
     Args:
@@ -114,31 +123,68 @@ def guessed(act: str, things: Sequence[str], context: Context, arguments: Mappin
         things: words of what it is about.
         context: source of values.
         arguments: by plain name.
+        operation: what it computes, where that is known.
     """
     rng, chinese = context.rng, context.language == "zh"
     if act in _DONE:
         return {"status": _pick(_DONE[act], rng, chinese)}
+    if operation is not None:
+        value = computed(operation, [number for number in arguments.values() if isinstance(number, int | float)])
+        return {"result": value} if value is not None else {"error": "invalid", "message": "math domain error"}
     if act == "compute":
         return {"result": _computed(things, arguments, rng)}
     facts = lexicon()["facts"]
     for thing in reversed(things):
         if thing in facts:
             return {field: _fact(spec, context) for field, spec in facts[thing].items()}
+    if things and things[-1] in _TEXTS:
+        return {_TEXTS[things[-1]]: context.rng.choice(context.pools["sentence"])[chinese]}
+    if things and things[-1] in ("directory", "directories", "folder", "folders"):
+        return {"results": _rows(["file"], context, {})}
     plural = bool(things) and things[-1].endswith("s") and not things[-1].endswith(("ss", "us", "is"))
     if act == "search" or plural:
-        return {"results": _rows(context, arguments)}
-    return {"name": draw_name({}, context).arg, "status": _pick("active/available/ready|正常/可用/就绪", rng, chinese)}
+        return {"results": _rows(things, context, arguments)}
+    return {"name": _name(things, context), "status": _pick("active/available/ready|正常/可用/就绪", rng, chinese)}
 
 
-def _rows(context: Context, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Two or three hits; they repeat the words that were searched for."""
+_TEXTS: Mapping[str, str] = {
+    **{
+        word: "content"
+        for word in ("content", "contents", "html", "txt", "text", "markdown", "page", "webpage", "file")
+    },
+    **{
+        word: "text" for word in ("transcript", "lyrics", "readme", "documentation", "docs", "body", "history", "story")
+    },
+    **{word: "summary" for word in ("summary", "overview", "description", "explanation", "definition", "analysis")},
+    **{word: "message" for word in ("help", "greeting", "joke", "quote_of_day", "fact", "advice", "notice")},
+    **{word: "output" for word in ("logs", "log", "output", "console")},
+}
+"""Things that are texts, and the field in which they come."""
+
+
+def _named(things: Sequence[str], context: Context) -> str | None:
+    """What one of the things may be called: by the role that the thing's word has as a parameter; None: unknown."""
+    last = things[-1] if things else ""
+    role = role_of(last[:-1] if last.endswith("s") and not last.endswith("ss") else last, "string")
+    if role is None or role.get("part") == "query" or role["kind"] in ("quoted", "code", "name", "pattern"):
+        return None
+    spec = slot_of_role(role, {}).spec
+    return str(bare(spec["draw"](spec, context).text))
+
+
+def _name(things: Sequence[str], context: Context) -> str:
+    return _named(things, context) or str(draw_name({}, context).arg)
+
+
+def _rows(things: Sequence[str], context: Context, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two or three hits by their names; where these are unknown, they repeat the words that were searched for."""
     rng, chinese = context.rng, context.language == "zh"
     query = next((v for k, v in arguments.items() if k.endswith(_QUERIES) and isinstance(v, str) and len(v) < 40), None)
     number = rng.randint(2, 3)
-    if query is not None:
+    if query is not None and _named(things, context) is None:
         return [{"title": text.format(query)} for text in rng.sample(_TITLES_OF[chinese], number)]
-    names = dict.fromkeys(draw_name({}, context).arg for _ in range(number))
-    return [{"name": name} for name in names]
+    names = dict.fromkeys(_name(things, context) for _ in range(number))
+    return [{"name": name} for name in names if name != query] or [{"name": str(draw_name({}, context).arg)}]
 
 
 _QUERIES = ("query", "keyword", "keywords", "topic", "term", "search", "q", "question")
@@ -151,20 +197,18 @@ _TITLES_OF = (
 def _computed(things: Sequence[str], arguments: Mapping[str, Any], rng: random.Random) -> float:
     numbers = [value for value in arguments.values() if isinstance(value, int | float) and not isinstance(value, bool)]
     numbers += [n for v in arguments.values() if isinstance(v, list) for n in v if isinstance(n, int | float)]
-    operations: Mapping[str, Callable[[float, float], float]] = {
-        "add": lambda a, b: a + b,
-        "addition": lambda a, b: a + b,
-        "subtract": lambda a, b: a - b,
-        "multiply": lambda a, b: a * b,
-        "divide": lambda a, b: a / b if b else 0,
-    }
-    chosen = next((operations[word] for word in things if word in operations), None)
-    if chosen is not None and len(numbers) == 2:
-        return _neat(chosen(numbers[0], numbers[1]))
     if "sum" in things and numbers:
         return _neat(sum(numbers))
     if {"mean", "average"} & set(things) and numbers:
         return _neat(sum(numbers) / len(numbers))
+    for function, words in ((max, ("max", "maximum")), (min, ("min", "minimum"))):
+        if set(words) & set(things) and numbers:
+            return _neat(function(numbers))
+    if isinstance(text := arguments.get("expression"), str):
+        try:
+            return _neat(evaluate(text, {}))
+        except (GenerationError, ArithmeticError, ValueError):
+            pass  # not a sum that can be checked here
     return _neat(rng.choice((rng.randint(2, 900), round(rng.uniform(1, 300), 2))))
 
 
@@ -212,6 +256,8 @@ def tell(
         return sentence(language, "status", rng, n=noun[chinese], s=str(result["status"]))
     if not facts or set(result) == {"status"}:
         return rng.choice(_FINISHED[chinese]).format(n=noun[chinese])
+    if len(result) == 1 and set(result) <= set(_TEXTS.values()):
+        return rng.choice(_SAYING[chinese]).format(facts[0][1])
     if set(result) == {"result"}:
         return rng.choice(_RESULTS[chinese]).format(facts[0][1])
     if set(result) == {"name", "status"}:
@@ -222,6 +268,10 @@ def tell(
 _FINISHED = (
     ("All right, that's done.", "OK, done.", "That worked without a problem.", "Done, it went through."),
     ("好的，已经处理完毕。", "已完成。", "好的，搞定了。", "操作成功。"),
+)
+_SAYING = (
+    ('It says: "{}".', 'This is what it says: "{}".', 'Here is the text: "{}".'),
+    ("内容如下：“{}”。", "内容是：“{}”。", "查到的内容：“{}”。"),
 )
 _RESULTS = (
     ("The result is {}.", "The answer is {}.", "It comes to {}."),

@@ -11,6 +11,11 @@ from data_pipeline.importers import samplers
 from data_pipeline.slots import Context, Spec, Value, sample
 from data_pipeline.tables import read_table
 
+COINS = frozenset(
+    ("coin", "coins", "crypto", "blockchain", "chain", "swap", "wallet", "dex", "defi", "ethereum", "solana", "nft")
+)
+"""Words of tools beside which a token is a coin and an address is a hash."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -20,6 +25,10 @@ class Setting:
     owner: str
     """The thing the tool is about, singular: whose `id` an unnamed id is."""
     pools: Mapping[str, Any]
+    about: frozenset[str] = frozenset()
+    """Words of the tool's name and server and of what it says of itself."""
+    named: frozenset[str] = frozenset()
+    """Words of the tool's name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,24 @@ def phrases_of(role: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...
 
 def slot_of_role(role: Mapping[str, Any], node: Mapping[str, Any], words: Sequence[str] = ("",)) -> Slot:
     """The slot of a role; `words` of the parameter's name may say a direction ("from_…", "to_…")."""
+    slot = _drawn_by_role(role, node, words)
+    directed = len(words) > 1 and words[0] in (*_FROM, *_TO)
+    if (part := role.get("part")) is not None and not directed:
+        slot.spec["part"] = part
+    elif list(words) in (["name"], ["title"]):
+        slot.spec["part"] = "title"
+    return slot
+
+
+_FROM = ("from", "source", "origin")
+_TO = ("to", "target", "destination", "dest")
+
+
+def _drawn_by_role(role: Mapping[str, Any], node: Mapping[str, Any], words: Sequence[str]) -> Slot:
     kind, (en, zh) = role["kind"], phrases_of(role)
-    if len(words) > 1 and words[0] in ("from", "source", "origin"):
+    if len(words) > 1 and words[0] in _FROM:
         en, zh = ("from {}",), ("从{}",)
-    elif len(words) > 1 and words[0] in ("to", "target", "destination", "dest"):
+    elif len(words) > 1 and words[0] in _TO:
         en, zh = ("to {}",), ("到{}",)
     elif len(words) > 1 and words[-1] not in ("name", "query", "term") and kind in ("pool", "fixed"):
         en, zh = (), ()

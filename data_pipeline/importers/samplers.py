@@ -191,12 +191,18 @@ class DrawGroup:
         for key, noun, noun_zh, inner, required in self.fields:
             if not required and key not in chosen:
                 continue
-            values[key] = value = inner["draw"](inner, context)
+            values[key] = value = _switch(context) if inner["t"] == "bool" else inner["draw"](inner, context)
             name = noun_zh if context.language == "zh" else noun
-            texts.append(value.text if inner["t"] == "bool" else f"{name}{colon or ' '}{value.text}")
+            texts.append(f"{name}{colon or ' '}{value.text}")
         leaves = {_path(key, path): leaf for key, value in values.items() for path, leaf in value.leaves.items()}
         text = ("，" if context.language == "zh" else ", ").join(texts)
         return Value({key: value.arg for key, value in values.items()}, text, leaves)
+
+
+def _switch(context: Context) -> Value:
+    """A switch inside an object: on or off, after its name."""
+    value = context.rng.random() < 0.5
+    return _one(value, str(value).lower())
 
 
 _PAIRS: Mapping[str, tuple[str, ...]] = {
@@ -219,15 +225,21 @@ def draw_pairs(spec: Spec, context: Context) -> Value:
     return Value(found, join_words(texts, context.language), dict(found))
 
 
-def draw_name(spec: Spec, context: Context) -> Value:
-    """An invented proper name, for parameters of which nothing is known but that they name something."""
-    from data_pipeline.people import _words
+_NAMES = tuple(
+    tuple(names.split("; "))
+    for names in (
+        "Spring campaign; Demo project; Weekly report; Test run; Main office; Onboarding; Project Atlas; "
+        "Product launch; Backup; Team page; Summer plan; Research notes; Pilot phase; Prototype; Harbor",
+        "春季活动; 演示项目; 项目周报; 测试版; 总部; 新人培训; 星河计划; 新品发布; 备份; 团队主页; 暑期计划; 研究笔记; "
+        "试点项目; 样机; 远航",
+    )
+)
+"""Names that nearly anything at work may have: (English, Chinese)."""
 
-    english, nouns, chinese, nouns_zh = _words()
-    if context.language == "zh":
-        text = context.rng.choice(chinese) + context.rng.choice(nouns_zh)
-    else:
-        text = f"{context.rng.choice(english)} {context.rng.choice(nouns)}"
+
+def draw_name(spec: Spec, context: Context) -> Value:
+    """A name, for parameters of which nothing is known but that they name something."""
+    text = context.rng.choice(_NAMES[context.language == "zh"])
     return Value(text, text, {"": text})
 
 

@@ -78,7 +78,7 @@ def number_slot(snake: str, node: Mapping[str, Any], setting: Setting) -> Slot:
     if words[-1] == "id":
         return identifier(words, node, setting, partial(whole_identifier, low=low, high=high))
     role = role_of(snake, node["type"])
-    digits = 1 if node["type"] == "number" and _MEASURED & set(words) else 0
+    digits = 1 if node["type"] == "number" and _MEASURED & set(words) and words[0] not in ("max", "min") else 0
     lo, hi, kind = 1.0, 100.0, "int" if digits == 0 else "num"
     codes = [int(code) for code in dict.fromkeys(_CODES.findall(str(node.get("description") or "")))]
     if len(codes) >= 2 and role is None:

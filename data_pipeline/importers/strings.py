@@ -9,7 +9,7 @@ from data_pipeline.importers import samplers
 from data_pipeline.importers.examples import examples_in
 from data_pipeline.importers.identifiers import UUID, identifier, identifier_maker
 from data_pipeline.importers.raw import RefusedError
-from data_pipeline.importers.roles import Setting, Slot, drawn, one_of, role_of, slot_of_role, url_phrases
+from data_pipeline.importers.roles import COINS, Setting, Slot, drawn, one_of, role_of, slot_of_role, url_phrases
 
 _BINARY = re.compile(r"base64|binary|bytes", re.I)
 _JSON = re.compile(r"\bJSON\b(?! (?:file|path))", re.I)
@@ -49,7 +49,7 @@ def text_slot(name: str, snake: str, node: Mapping[str, Any], setting: Setting) 
     if words[-1] in ("id", "uuid", "guid"):
         return identifier(words, node, setting, identifier_maker(words, node, text, setting))
     options = examples_in(text, node)
-    role = role_of(snake, "string")
+    role = role_of(_meant(snake, setting), "string")
     if "pattern" in node:
         return _patterned(node, options, role)
     if (role is None and options) or (len(options) >= 2 and role is not None and role["kind"] in ("fixed", "name")):
@@ -61,17 +61,60 @@ def text_slot(name: str, snake: str, node: Mapping[str, Any], setting: Setting) 
     if _BINARY.search(text):
         raise RefusedError("binary_parameter", f"{name} holds encoded bytes; nobody says them")
     last = words[-1] if words[-1] in setting.pools else words[0]
-    if last in setting.pools:
+    if last in setting.pools and last not in _AMBIGUOUS and words[-1] not in _CODED:
         return Slot(drawn({"t": "pool", "pool": last}, "pool"))
     default = node.get("default")
     if isinstance(default, str) and 0 < len(default) <= 40:
         return Slot({"t": "enum", "draw": samplers.draw_choice, "values": ((default, default, default),)})
-    if words[-1] in ("code", "key", "number", "no", "ref", "reference", "serial"):
+    if words[-1] in _CODED:
         return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": "[A-Z]{2,3}-[1-9][0-9]{2,3}"})
     raise RefusedError(
         "values_unknown",
         f"nothing tells what {name} may be; add an enum, `examples` or 'e.g. ...' to its description",
     )
+
+
+_CODED = ("code", "key", "number", "no", "ref", "reference", "serial")
+_AMBIGUOUS = ("element", "star", "case", "figure", "cell", "instrument", "bridge", "court", "item", "service", "event")
+"""Pools whose name says something else in most tools."""
+_FOLDERS = frozenset(("directory", "directories", "folder", "folders", "dir"))
+_SOUGHT: Mapping[str, str] = {
+    **{word: "city" for word in ("location", "place", "city", "weather", "forecast", "address")},
+    **{"restaurant": "restaurant", "hotel": "hotel", "movie": "movie", "film": "movie", "book": "book"},
+    **{
+        "song": "song",
+        "track": "song",
+        "artist": "artist",
+        "recipe": "recipe",
+        "product": "product",
+        "item": "product",
+    },
+    **{"game": "game", "job": "job_title", "stock": "symbol", "company": "company", "package": "package"},
+    **{"user": "username", "contact": "contact", "people": "contact", "repository": "repo", "repo": "repo"},
+    **{"file": "filename", "drug": "drug", "gene": "gene", "protein": "protein", "airport": "airport"},
+}
+"""What words that are searched for are, by the thing that is searched."""
+
+
+_LOOKING_ROUND = frozenset(("list", "search", "find", "tree", "glob", "grep"))
+_SEEKING = ("query", "q", "search_query", "search_term", "keyword")
+_PACKAGES = frozenset(("package", "packages", "npm", "pypi", "cargo", "nuget", "crate", "composer"))
+_REPOSITORIES = frozenset(("git", "github", "gitlab", "branch", "repository", "repo", "commit"))
+
+
+def _meant(snake: str, setting: Setting) -> str:
+    """The name by which a text is understood beside what its tool is about: a path of a folder tool is a folder."""
+    if snake == "path" and (setting.owner in _FOLDERS or setting.named & _LOOKING_ROUND):
+        return "directory"
+    if snake == "name" and _PACKAGES & setting.about:
+        return "package"
+    if snake == "ref" and not _REPOSITORIES & setting.about:
+        return "element_ref"
+    if COINS & setting.about and snake.endswith("address"):
+        return "wallet_address"
+    if COINS & setting.about and snake in ("symbol", "ticker"):
+        return "coin"
+    return _SOUGHT.get(setting.owner, snake) if snake in _SEEKING else snake
 
 
 def _patterned(node: Mapping[str, Any], options: Sequence[str], role: Mapping[str, Any] | None) -> Slot:

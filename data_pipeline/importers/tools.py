@@ -9,8 +9,9 @@ from datetime import date
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
+from data_pipeline.importers import requests_en, requests_zh
+from data_pipeline.importers.arithmetic import Operation
 from data_pipeline.importers.identifiers import kind_of
-from data_pipeline.importers.lexicon import noun_en, translate
 from data_pipeline.importers.parameters import parameter
 from data_pipeline.importers.purposes import Purpose, purpose, things_of
 from data_pipeline.importers.raw import RawTool, RefusedError, words_of
@@ -61,6 +62,9 @@ class ImportedTool:
     """Path in the result of the identifier that it issues; empty: none."""
     kind: str = ""
     make: Any = None
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Language → templates of requests."""
+    operation: Operation | None = None
 
     def execute(
         self, params: Sequence[Param], arguments: Mapping[str, Any], world: World, context: Context
@@ -89,11 +93,12 @@ class ImportedTool:
             drawn = self.returns(context, {**earlier, **given})
             result = {self.wrapped: drawn} if self.wrapped else drawn
         else:
-            result = guessed(self.act, self.things, context, given)
+            result = guessed(self.act, self.things, context, given, self.operation)
             if known and self.act == "get":
                 result = {**{name: v for name, v in known.items() if not isinstance(v, list | dict)}, **result}
         if self.issues:
-            value = world.issue(self.kind, make=self.make)
+            named = [arguments[p.key] for p in params if p.key in arguments and p.spec.get("kind") == self.kind]
+            value = named[0] if named else world.issue(self.kind, make=self.make)
             result = _placed(result, self.issues, value)
             world.records[f"{self.kind}/{value}"] = {self.names[key]: item for key, item in arguments.items()}
         return result
@@ -102,6 +107,14 @@ class ImportedTool:
         """A sentence about the result."""
         issued = None if "error" in result or not self.issues else self.issued(result)
         return tell(self.noun, self.act, result, issued, language, rng)
+
+    def requests(self, language: str) -> tuple[str, ...]:
+        """Templates of its requests."""
+        return self.lines[language]
+
+    def rest(self, before: str, left: Sequence[tuple[Param, Value]], language: str, rng: random.Random) -> str:
+        """`before` and the values that it does not say."""
+        return requests_zh.rest(before, left, rng) if language == "zh" else requests_en.rest(before, left, rng)
 
     def issued(self, result: Mapping[str, Any]) -> Any:
         """The identifier that `result` gives out."""
@@ -167,7 +180,8 @@ def draft(raw: RawTool, pools: Mapping[str, Any], rng: random.Random) -> Draft:
         )
     things = things_of(raw)
     owner = _singular(things[-1])
-    setting = Setting(raw.group, owner, pools)
+    about = frozenset(words_of(f"{raw.name} {raw.group} {raw.description}"))
+    setting = Setting(raw.group, owner, pools, about, frozenset(words_of(raw.name)))
     params: list[Param] = []
     for number, (name, inner) in enumerate(properties.items()):
         key = re.sub(r"\W", "_", name) if re.fullmatch(r"\w[\w\-. ]*", name) else f"p{number}"
@@ -184,12 +198,25 @@ def draft(raw: RawTool, pools: Mapping[str, Any], rng: random.Random) -> Draft:
         raise RefusedError("too_many_required", f"{len(needed)} required parameters do not fit into one request")
     params.sort(key=lambda p: list(properties).index(p.names[0]))
     speakable = {p.key: (p.names[0], p.required and p.kind not in _NOT_INLINE) for p in params}
-    meaning = purpose(raw, things, speakable)
+    numeric = all(p.kind in _NUMBERS for p in params)
+    meaning = purpose(raw, things, speakable, len(params) if numeric else 0)
+    if meaning.operation is not None:
+        params = [_operand(p, number, len(params), meaning.operation) for number, p in enumerate(params)]
     names = {p.key: p.names[0] for p in params}
     _prove(tool, params, names, setting, rng)
     return Draft(raw, tool, meaning, tuple(params), names, owner, setting, things)
 
 
+def _operand(param: Param, number: int, of: int, operation: Operation) -> Param:
+    """A number of a sum under the name that people give it, within what people ask for."""
+    noun, chinese = ("first number", "第一个数") if number == 0 else ("second number", "第二个数")
+    spec = {**param.spec, "lo": max(param.spec["lo"], 2), "hi": min(param.spec["hi"], operation.most)}
+    if spec["lo"] > spec["hi"]:
+        spec = dict(param.spec)
+    return replace(param, spec=spec, noun=noun if of > 1 else "number", noun_zh=chinese if of > 1 else "数字")
+
+
+_NUMBERS = ("int", "num", "count")
 _NOT_INLINE = ("object", "objects", "bool", "quoted", "ref", "enum", "count")
 
 
@@ -253,6 +280,8 @@ def _finished(item: Draft, takers: Mapping[str, Param]) -> BaseTool:
         noun=_said(item),
         ranges=tuple(_ranges(item.params)),
         returns=None,
+        lines=_lines(item),
+        operation=meaning.operation,
     )
     if raw.returns is not None:
         try:
@@ -291,12 +320,20 @@ def _finished(item: Draft, takers: Mapping[str, Param]) -> BaseTool:
     )
 
 
+def _lines(item: Draft) -> dict[str, tuple[str, ...]]:
+    own = kind_of(item.raw.group, item.owner)
+    key = next((p.key for p in item.params if p.kind == "ref" and p.spec["kind"] == own), "")
+    return {
+        "en": tuple(dict.fromkeys(requests_en.lines(item.meaning, item.params, key))),
+        "zh": tuple(dict.fromkeys(requests_zh.lines(item.meaning, item.params, key))),
+    }
+
+
 def _said(item: Draft) -> tuple[str, str]:
     """The thing a tool is about, without digits."""
-    things = item.things[-3:]
-    texts = " ".join(noun_en(word) for word in things), translate(things)
+    texts = item.meaning.thing_en, item.meaning.thing_zh
     english, chinese = (re.sub(r"\s*\d+\s*", " ", text).strip() for text in texts)
-    return english or "request", chinese or "请求"
+    return english or "result", chinese or "结果"
 
 
 def _issued_path(backing: ImportedTool, owner: str) -> str:
