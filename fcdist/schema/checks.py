@@ -63,7 +63,7 @@ def check_tools(tools: Iterable[Tool]) -> None:
         seen.add(tool.name)
         if tool.parameters.get("type", "object") != "object":
             raise SchemaError(f"{where}: parameters.type is {tool.parameters['type']!r}; it must be 'object'")
-        _validator(_canonical(tool.parameters), where)
+        _validator(tool, where)
 
 
 def check_arguments(tool: Tool, arguments: str, where: str = "arguments") -> dict[str, Any]:
@@ -87,7 +87,7 @@ def check_arguments(tool: Tool, arguments: str, where: str = "arguments") -> dic
     if unknown and not _is_open(tool.parameters):
         raise SchemaError(f"{where} of {tool.name} has unknown {unknown[0]!r}; known: {', '.join(properties)}")
     try:
-        _validator(_canonical(tool.parameters), where).validate(value)
+        _validator(tool, where).validate(value)
     except jsonschema_rs.ValidationError as error:
         path = ".".join(str(step) for step in error.instance_path) or "the object"
         raise SchemaError(f"{where} of {tool.name}: {path}: {error.message}") from None
@@ -128,13 +128,13 @@ def _refuse_reference(uri: str) -> None:
     raise ValueError(f"a $ref must stay inside the schema, this one points to {uri}")
 
 
-def _canonical(schema: object) -> str:
-    return json.dumps(schema, ensure_ascii=False)
-
-
 @lru_cache(maxsize=65536)
-def _validator(schema: str, where: str) -> Any:
+def _compiled(schema: str) -> Any:
+    return jsonschema_rs.validator_for(schema, retriever=_refuse_reference)
+
+
+def _validator(tool: Tool, where: str) -> Any:
     try:
-        return jsonschema_rs.validator_for(json.loads(schema), retriever=_refuse_reference)
+        return _compiled(tool.schema)
     except (jsonschema_rs.ValidationError, ValueError) as error:
         raise SchemaError(f"{where}: not a valid JSON Schema: {str(error).splitlines()[0]}") from None

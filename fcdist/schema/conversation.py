@@ -6,6 +6,7 @@ The reader is strict: a field it does not know raises, because a silently droppe
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 from fcdist.errors import SchemaError
@@ -14,7 +15,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is worked out of the parameters is kept
 class Tool:
     """One function offered to the model."""
 
@@ -23,6 +24,11 @@ class Tool:
     parameters: Mapping[str, Any]
     """JSON Schema of the arguments object, as given (key order is kept: it is part of the prompt)."""
     strict: bool | None = None
+
+    @cached_property
+    def schema(self) -> str:
+        """`parameters` as JSON text."""
+        return json.dumps(self.parameters, ensure_ascii=False)
 
     def to_wire(self) -> dict[str, Any]:
         """OpenAI `tools` entry."""
