@@ -36,9 +36,11 @@ def identifier_maker(
         return partial(_from_pattern, str(node["pattern"]))
     if node.get("format") == "uuid" or words[-1] in ("uuid", "guid"):
         return partial(_from_pattern, UUID)
+    if shape := declared_shape(node):
+        return partial(_from_pattern, shape)
     shapes = [e for e in examples_in(text, node) if re.search(r"\d", e) and not re.search(r"\s", e)]
     if shapes:  # as the example is built, with other digits
-        return partial(_from_pattern, re.sub(r"\d+", lambda m: f"[1-9]\\d{{{len(m[0]) - 1}}}", re.escape(shapes[0])))
+        return partial(_from_pattern, _shaped(shapes[0]))
     kind = words[-2] if len(words) > 1 else setting.owner
     return partial(_from_pattern, f"{(re.sub('[^a-z]', '', kind) or 'id')[:2].upper()}-[1-9]\\d{{3,4}}")
 
@@ -47,6 +49,17 @@ def whole_identifier(rng: random.Random, low: float | None, high: float | None) 
     """A whole number of four digits or more, where the bounds allow."""
     first = int(max(low if low is not None else 1000, 1000 if high is None else 1))
     return rng.randint(first, int(min(high, first + 90000)) if high is not None else first + 90000)
+
+
+def declared_shape(node: Mapping[str, Any]) -> str:
+    """A pattern for codes built as the schema's first example is; empty: it has none with a digit."""
+    found = examples_in("", {key: node[key] for key in ("examples", "example") if key in node})
+    return next((_shaped(e) for e in found if re.search(r"\d", e) and not re.search(r"\s", e)), "")
+
+
+def _shaped(example: str) -> str:
+    """A pattern for `example` with other digits."""
+    return re.sub(r"\d+", lambda m: f"[1-9]\\d{{{len(m[0]) - 1}}}", re.escape(example))
 
 
 def _from_pattern(pattern: str, rng: random.Random) -> str:

@@ -54,6 +54,8 @@ _CAPITALS = ("id", "ids", "url", "urls", "uri", "api", "ip", "sql", "json", "htm
 
 _INSTRUCTS = re.compile(r"\d|^(?:传|填|输入|如果|是否|用于|指定|可选|默认|例如|设置为)")
 """Openings of Chinese descriptions that say what to do with a parameter, not what it is."""
+_SIDES = {"to": "target", "from": "source"}
+_SIDED = ("currency", "unit", "language", "account", "folder", "branch", "token", "format", "base")
 _UNSAID = ("of", "the", "a", "an", "and", "s")
 _COMPOUND = 3
 """Longest entry of the lexicon, in words."""
@@ -101,6 +103,8 @@ def noun_en(name: str, owner: str = "") -> str:
     words = words_of(name)
     if words in (["id"], ["uuid"]) and owner:
         words = [owner, "id"]
+    if len(words) == 2 and words[0] in _SIDES and words[1] in _SIDED:
+        words = [_SIDES[words[0]], words[1]]
     while len(words) > 1 and words[-1] in ("param", "arg", "str"):
         words = words[:-1]
     spelled = [_SHORT.get(word, word) if word not in ("n",) or len(words) > 1 else "number" for word in words]

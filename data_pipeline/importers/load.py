@@ -21,6 +21,8 @@ from fcdist.schema.shards import write_json
 BUILTIN = "builtin"
 """Entry of `generate.catalogue` that stands for the tools of data_pipeline/catalogue."""
 REPORT = "tools.json"
+_SHOWN = 5
+"""Refused tools that are named on the screen; the report has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def describe_import(config: GenerateConfig, folder: Path) -> list[str]:
         f"tools: {len(imported.accepted)} accepted, {len(imported.refused)} refused"
         + (f" ({reasons}); each with its reason in {folder / REPORT}" if reasons else "")
     ]
+    lines += [f"  left out: {r.name} ({r.where}): {r.reason}, {r.detail}" for r in imported.refused[:_SHOWN]]
     lines += [f"category {key} is left out, its share goes to the others: {why}" for key, why in lacking.items()]
     return lines
 

@@ -105,9 +105,12 @@ def _add_body(body: Mapping[str, Any], method: str, properties: dict[str, Any], 
     schema = _first_schema(content)
     if schema is None:
         if body.get("required"):
-            raise RefusedError("body_not_json", f"its required body is {', '.join(content) or 'undeclared'}, not JSON")
+            raise RefusedError(
+                "body_not_json",
+                f"its required body is {', '.join(content) or 'undeclared'}, not JSON; declare a JSON body",
+            )
         return
-    schema = schema_of(schema, leave_out="readOnly")
+    schema = _merged(schema_of(schema, leave_out="readOnly"))
     if schema.get("type") != "object" or not schema.get("properties"):
         properties["body"] = schema
         required += ["body"] if body.get("required") else []
@@ -119,6 +122,21 @@ def _add_body(body: Mapping[str, Any], method: str, properties: dict[str, Any], 
         properties[public] = fragment
         if key in needed:
             required.append(public)
+
+
+def _merged(schema: dict[str, Any]) -> dict[str, Any]:
+    """An `allOf` of objects as one object, so that its fields are arguments like any others'."""
+    parts = [_merged(part) for part in schema.get("allOf") or []]
+    if not parts or not all(isinstance(part.get("properties"), Mapping) for part in parts):
+        return schema
+    own = {key: value for key, value in schema.items() if key != "allOf"}
+    together = [*parts, own]
+    return {
+        **own,
+        "type": "object",
+        "properties": {key: value for part in together for key, value in (part.get("properties") or {}).items()},
+        "required": list(dict.fromkeys(key for part in together for key in part.get("required") or ())),
+    }
 
 
 def _first_schema(content: Any) -> Any:

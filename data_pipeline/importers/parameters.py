@@ -22,6 +22,19 @@ _SECRET = re.compile(
 _INNER = re.compile(
     r"(?:.*_)?(?:thought|thoughts|reasoning|rationale|thinking|call_benefit|random_string|dummy)(?:_.*)?"
 )
+_COUNTED = (
+    "people",
+    "guests",
+    "adults",
+    "children",
+    "infants",
+    "pets",
+    "passengers",
+    "seats",
+    "tickets",
+    "rooms",
+    "nights",
+)
 _NOUN_BREAKERS = re.compile(r"[{}]")
 
 
@@ -51,6 +64,8 @@ def _nouns(name: str, node: Mapping[str, Any], setting: Setting) -> tuple[str, s
     text = str(node.get("description") or "")
     first = re.split(r"[.,:;(\n]", text.strip())[0].strip()
     noun = noun_en(name, setting.owner)
+    if noun in _COUNTED and node["type"] in ("integer", "number"):
+        noun = f"number of {noun}"
     if (len(name) == 1 or not noun) and first.isascii() and 0 < len(first.split()) <= 4:
         noun = first[0].lower() + first[1:] if first[1:2].islower() else first
         noun = re.sub(r"^(?:the|a|an) ", "", noun)

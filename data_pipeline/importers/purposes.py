@@ -78,6 +78,13 @@ _ACTS_ZH = (
     "下载",
 )
 _ARTICLE = re.compile(r"^(?:(?:the|a|an|your|my) )?(?:number of )?", re.I)
+_NOT_VERBS = frozenset(
+    ("for", "from", "with", "when", "what", "which", "where", "how", "and", "under", "given", "once")
+)
+_OPENED = frozenset(("ticket", "tickets", "issue", "case", "account", "request"))
+"""Things that are new when they are opened."""
+DONE_TO = ("退款", "扣款", "点赞", "投票", "续期", "改期", "评价", "出价")
+"""Chinese verbs that carry their object already: 给订单退款, not 退款订单."""
 _PLAIN_VERBS = ("get", "search", "list", "find", "fetch", "create", "update", "delete", "run", "execute")
 _JOINTS = ("by", "for", "from", "with", "in", "of", "to", "and", "at", "on", "as")
 _QUALITIES = frozenset(
@@ -167,13 +174,15 @@ def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str,
     name_verb = next((lexicon()["forms"][w] for w in words[:3] if w in lexicon()["forms"]), None)
     table = lexicon()
     act, verb_zh = table["verbs"].get(verb, ("control", ""))
+    if verb == "open" and set(things) & _OPENED:
+        act, verb_zh = "create", "提交"
     plain, inline = _slots(rest, params)
     if all(word in _EMPTY or word in _VAGUE for word in words_of(plain)):
         plain = "the " + " ".join(noun_en(word) for word in things)
         inline = inline if "{" in inline else plain
     heads = _swapped(verb, plain) + (_swapped(verb, inline) if inline != plain else [])
     subject = frozenset(_stem(w) for w in [*things, *words_of(plain)] if w not in _EMPTY and len(w) > 2)
-    verb_zh = verb_zh or table["verbs"].get(name_verb, ("", "执行"))[1]
+    verb_zh = verb_zh or table["verbs"].get(name_verb, ("", ""))[1] or f"{verb} "
     spoken = _spoken(things, (verb, name_verb), plain)
     thing_zh = translate(spoken)
     own_words = _own_chinese(raw.description)
@@ -198,7 +207,7 @@ def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str,
 def _spoken(things: Sequence[str], verbs: Sequence[str | None], described: str) -> list[str]:
     """Words for the thing: of the name, without its verbs; else of the description's object, where that is short."""
     forms = lexicon()["forms"]
-    told = [word for word in things if forms.get(word) not in verbs and word not in ("item", "a", "b")]
+    told = [word for word in things if forms.get(word) not in verbs and word not in (*verbs, "item", "a", "b")]
     while len(told) > 1 and forms.get(told[0]) in _PLAIN_VERBS:
         told = told[1:]
     if told:
@@ -240,7 +249,7 @@ def _from_description(description: str) -> tuple[str, str] | None:
     words = first.split()
     if len(words) < 2:
         return None
-    verb = lexicon()["forms"].get(words[0].lower().rstrip(","))
+    verb = lexicon()["forms"].get(words[0].lower().rstrip(",")) or _unknown_verb(words)
     if verb is None or words[1].lower() in ("and", "or", "/", "&", "to", "is", "are", "tool"):
         return None
     rest = _CUT.split(" ".join(words[1:]), maxsplit=1)[0].strip(" .,!-")
@@ -263,6 +272,16 @@ def _from_description(description: str) -> tuple[str, str] | None:
     if not parts or re.search(r"[{}<>|=]|https?:", " ".join(parts)):
         return None
     return _SPOKEN.get(verb, verb), " ".join(parts)
+
+
+def _unknown_verb(words: Sequence[str]) -> str | None:
+    """A first word that the lexicon does not know, where an article after it shows that it is a verb."""
+    if words[1].lower() not in ("a", "an", "the", "all", "your") or not re.fullmatch("[A-Z]?[a-z]{3,}", words[0]):
+        return None
+    word = words[0].lower()
+    if word.endswith(("ing", "ed", "tion", "ly", "er")) or word in _NOT_VERBS:
+        return None
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
 def _from_name(raw: RawTool) -> tuple[str, str]:
@@ -351,4 +370,6 @@ def _without_verb(head: str) -> str:
 
 
 def _joined_zh(verb: str, thing: str) -> str:
+    if verb in DONE_TO and thing:
+        return f"给{' ' if thing[0].isascii() else ''}{thing}{verb}"
     return f"{verb}{' ' if thing[:1].isascii() else ''}{thing}"

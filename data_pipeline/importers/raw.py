@@ -46,3 +46,8 @@ class Refusal:
 def words_of(name: str) -> list[str]:
     """Lower-case words of an identifier: `getUserById`, `get-user_by.id` → get user by id."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\x00-\x7f]+", name)]
+
+
+def plain(name: str) -> str:
+    """A name without case style: userId, user_id and user-id are the same."""
+    return "".join(words_of(name))

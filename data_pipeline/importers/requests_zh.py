@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from data_pipeline.catalogue import Param
 from data_pipeline.importers.arithmetic import Operation
-from data_pipeline.importers.purposes import Purpose
+from data_pipeline.importers.purposes import DONE_TO, Purpose
 from data_pipeline.slots import Value
 
 _SAID: Mapping[str, tuple[str, ...]] = {
@@ -103,6 +103,10 @@ def _on_things(purpose: Purpose, parts: Mapping[str, str], which: str) -> Iterat
     inside = f"[ {parts['in']} 里的]" if "in" in parts else ""
     place = f"[在 {parts['in']} 里]" if "in" in parts and not about else ""
     verb = purpose.verb_zh
+    if verb in DONE_TO:
+        yield f"{_spaced('给', inside + purpose.thing_zh)}{which}{verb}{{...}}"
+        yield f"{_spaced('帮忙给', inside + purpose.thing_zh)}{which}办一下{verb}{{...}}"
+        return
     said = _SAID.get(verb, (verb, f"{verb}一下") if purpose.act in _WITH_A_BIT and len(verb) == 2 else (verb,))
     if "code" in parts and purpose.act in _WORKS_ON_CODE:
         for words in said:  # what is run is the command itself

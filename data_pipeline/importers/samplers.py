@@ -100,7 +100,7 @@ def draw_url(spec: Spec, context: Context) -> Value:
 
 def draw_date(spec: Spec, context: Context) -> Value:
     """A day in the format `layout` (strftime); relative where the date of today is known."""
-    value = sample({"t": "date"}, context)
+    value = sample({"t": "date", "past": spec.get("past", False)}, context)
     day, words = date.fromisoformat(value.arg), value.text
     if spec["layout"] != "%Y-%m-%d":
         value = _one(day.strftime(spec["layout"]), words)

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_pipeline.importers import samplers
 from data_pipeline.importers.examples import examples_in
-from data_pipeline.importers.identifiers import UUID, identifier, identifier_maker
+from data_pipeline.importers.identifiers import UUID, declared_shape, identifier, identifier_maker
 from data_pipeline.importers.raw import RefusedError
 from data_pipeline.importers.roles import COINS, Setting, Slot, drawn, one_of, role_of, slot_of_role, url_phrases
 
@@ -28,6 +28,10 @@ _DAY = re.compile(r"(?:.*_)?(?:date|day|deadline|since|until|birthday|dob|due|ch
 _MOMENT = re.compile(r"(?:.*_)?(?:datetime|timestamp|(?:start|end|begin|due|event)_(?:time|at)|date_time)")
 _CLOCK = re.compile(r"(?:.*_)?(?:time|time_of_day|at_time)")
 _START = ("start", "from", "begin", "since", "after", "checkin", "departure")
+_GONE = frozenset(
+    ("since", "birthday", "birth", "dob", "born", "created", "posted", "published", "placed", "purchased")
+)
+"""Words of days that lie behind."""
 _END = ("end", "to", "until", "before", "due", "deadline", "checkout", "return")
 _JSON_TEXTS = ('{"status": "active"}', '{"limit": 5}', '{"name": "Atlas", "size": 3}', "[1, 2, 3]", '{"city": "Oslo"}')
 _LONGEST = 80
@@ -54,6 +58,8 @@ def text_slot(name: str, snake: str, node: Mapping[str, Any], setting: Setting) 
         return _patterned(node, options, role)
     if (role is None and options) or (len(options) >= 2 and role is not None and role["kind"] in ("fixed", "name")):
         return one_of(options)
+    if role is not None and role["kind"] == "pattern" and (shape := declared_shape(node)):
+        return Slot({"t": "code", "draw": samplers.draw_pattern, "pattern": shape})
     if role is not None:
         return slot_of_role(role, node, words)
     if _JSON.search(text):
@@ -91,11 +97,19 @@ _SOUGHT: Mapping[str, str] = {
     },
     **{"game": "game", "job": "job_title", "stock": "symbol", "company": "company", "package": "package"},
     **{"user": "username", "contact": "contact", "people": "contact", "repository": "repo", "repo": "repo"},
-    **{"file": "filename", "drug": "drug", "gene": "gene", "protein": "protein", "airport": "airport"},
+    **{
+        "file": "filename",
+        "code": "function_name",
+        "drug": "drug",
+        "gene": "gene",
+        "protein": "protein",
+        "airport": "airport",
+    },
 }
 """What words that are searched for are, by the thing that is searched."""
 
 
+_TITLED = ("book", "movie", "film", "song", "track", "hotel", "restaurant", "game", "recipe", "product")
 _LOOKING_ROUND = frozenset(("list", "search", "find", "tree", "glob", "grep"))
 _SEEKING = ("query", "q", "search_query", "search_term", "keyword")
 _PACKAGES = frozenset(("package", "packages", "npm", "pypi", "cargo", "nuget", "crate", "composer"))
@@ -108,6 +122,8 @@ def _meant(snake: str, setting: Setting) -> str:
         return "directory"
     if snake == "name" and _PACKAGES & setting.about:
         return "package"
+    if snake in ("title", "name") and setting.owner in _TITLED:
+        return _SOUGHT[setting.owner]
     if snake == "ref" and not _REPOSITORIES & setting.about:
         return "element_ref"
     if COINS & setting.about and snake.endswith("address"):
@@ -164,7 +180,10 @@ def _says_day(snake: str, text: str) -> bool:
 
 
 def _day(words: Sequence[str], layout: str) -> Slot:
-    return Slot({"t": "date", "draw": samplers.draw_date, "layout": layout}, *_day_phrases(words))
+    spec = {"t": "date", "draw": samplers.draw_date, "layout": layout}
+    if _GONE & set(words):
+        spec["past"] = True
+    return Slot(spec, *_day_phrases(words))
 
 
 def _day_phrases(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

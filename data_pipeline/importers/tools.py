@@ -10,12 +10,14 @@ from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.importers import requests_en, requests_zh
+from data_pipeline.importers.answers import tell
 from data_pipeline.importers.arithmetic import Operation
+from data_pipeline.importers.declared import DeclaredList, DeclaredObject, Draw, declared
 from data_pipeline.importers.identifiers import kind_of
 from data_pipeline.importers.parameters import parameter
 from data_pipeline.importers.purposes import Purpose, purpose, things_of
-from data_pipeline.importers.raw import RawTool, RefusedError, words_of
-from data_pipeline.importers.results import DeclaredList, DeclaredObject, Draw, declared, guessed, plain, tell
+from data_pipeline.importers.raw import RawTool, RefusedError, plain, words_of
+from data_pipeline.importers.results import checked, guessed
 from data_pipeline.importers.roles import Setting
 from data_pipeline.importers.samplers import slug
 from data_pipeline.importers.schemas import inline
@@ -88,9 +90,13 @@ class ImportedTool:
             None,
         )
         result: dict[str, Any]
-        if self.returns is not None:
+        if self.wrapped == "result" and (sure := checked(self.things, given, self.operation)) is not None:
+            result = sure
+        elif self.returns is not None:
             earlier = {plain(name): item for name, item in (known or {}).items()}
             drawn = self.returns(context, {**earlier, **given})
+            if isinstance(drawn, bool) and self.act not in ("get", "search", "analyze"):
+                drawn = True  # what was ordered is done
             result = {self.wrapped: drawn} if self.wrapped else drawn
         else:
             result = guessed(self.act, self.things, context, given, self.operation)
@@ -210,7 +216,7 @@ def draft(raw: RawTool, pools: Mapping[str, Any], rng: random.Random) -> Draft:
 def _operand(param: Param, number: int, of: int, operation: Operation) -> Param:
     """A number of a sum under the name that people give it, within what people ask for."""
     noun, chinese = ("first number", "第一个数") if number == 0 else ("second number", "第二个数")
-    spec = {**param.spec, "lo": max(param.spec["lo"], 2), "hi": min(param.spec["hi"], operation.most)}
+    spec = {**param.spec, "lo": max(param.spec["lo"], 2), "hi": min(param.spec["hi"], operation.most), "plain": True}
     if spec["lo"] > spec["hi"]:
         spec = dict(param.spec)
     return replace(param, spec=spec, noun=noun if of > 1 else "number", noun_zh=chinese if of > 1 else "数字")
@@ -285,7 +291,7 @@ def _finished(item: Draft, takers: Mapping[str, Param]) -> BaseTool:
     )
     if raw.returns is not None:
         try:
-            returns = declared("result", inline(raw.returns), item.setting)
+            returns = declared("result", inline(raw.returns), item.setting, new=meaning.act in ("create", "book"))
             wrapped = (
                 ""
                 if isinstance(returns, DeclaredObject)
