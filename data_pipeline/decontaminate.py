@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.words import tokens, user_turns
+from fcdist.config.types import MergeConfig
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation, Tool
 
@@ -34,6 +35,10 @@ class Contamination:
     """File and line or id of the first reference that has it."""
     text: str
     """The shared tokens, or the tool's signature."""
+
+    def collision(self) -> dict[str, str]:
+        """What is noted beside the row that goes."""
+        return {"reference": self.reference, "text": self.text}
 
 
 def tool_signature(tool: Tool) -> str:
@@ -120,6 +125,30 @@ def bfcl_files() -> list[Path] | None:
     # format_sensitivity lists ids of other files.
     questions = [path for path in data.glob("BFCL_v*.json") if "format_sensitivity" not in path.name]
     return sorted([*questions, *data.glob("multi_turn_func_doc/*.json")])
+
+
+def read_references(config: MergeConfig) -> tuple[References, list[str]]:
+    """Read what to keep away from: `config.decontaminate`, in n-grams of `config.ngram`.
+
+    Returns:
+        The references, and a line about each for people: a benchmark that is not installed is said, not passed over.
+
+    Raises:
+        GenerationError: a file cannot be read.
+    """
+    references, lines = References(config.ngram), []
+    for name in config.decontaminate:
+        files = bfcl_files() if name == BFCL else [Path(name)]
+        if files is None:
+            lines.append("BFCL: not checked, the package bfcl-eval is not installed (pip install --no-deps bfcl-eval)")
+            continue
+        turns, tools = references.num_turns, references.num_tools
+        for path in files:
+            references.read(path)
+        label = "BFCL" if name == BFCL else Path(name).name
+        turns, tools = references.num_turns - turns, references.num_tools - tools
+        lines.append(f"{label} ({turns:,} user turns, {tools:,} tool signatures)")
+    return references, lines
 
 
 def _ngrams(words: Sequence[str], size: int) -> Iterator[str]:

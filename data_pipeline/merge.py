@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data_pipeline.data_card import card_values, write_card
 from data_pipeline.data_card_facts import CardFacts
-from data_pipeline.decontaminate import BFCL, References, bfcl_files
+from data_pipeline.decontaminate import References, read_references
 from data_pipeline.dedup import DuplicateIndex
 from data_pipeline.diversity import Diversity, DiversityMeter
 from data_pipeline.exports import EXPORTS
@@ -42,7 +42,7 @@ from fcdist import __version__
 from fcdist.config.entry import entry
 from fcdist.config.mapping import to_mapping
 from fcdist.config.run_folder import function_call_dir, merged_dir
-from fcdist.config.types import Config, MergeConfig
+from fcdist.config.types import Config
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import ShardWriter, file_sha256, write_json
@@ -107,30 +107,6 @@ def merge(config: Config, run_dir: Path, check: Check = check_gates, console: Co
     outcome = _outcome(claim, facts, removed, diversity, merge_facts)
     write_json(out / OUTCOME, {**outcome, "files": _digests(out)})
     return read_outcome(out, claim) or outcome
-
-
-def read_references(config: MergeConfig) -> tuple[References, list[str]]:
-    """Read what to keep away from.
-
-    Returns:
-        The references, and a line about each for people: a benchmark that is not installed is said, not passed over.
-
-    Raises:
-        GenerationError: a file cannot be read.
-    """
-    references, lines = References(config.ngram), []
-    for name in config.decontaminate:
-        files = bfcl_files() if name == BFCL else [Path(name)]
-        if files is None:
-            lines.append("BFCL: not checked, the package bfcl-eval is not installed")
-            continue
-        turns, tools = references.num_turns, references.num_tools
-        for path in files:
-            references.read(path)
-        label = "BFCL" if name == BFCL else Path(name).name
-        turns, tools = references.num_turns - turns, references.num_tools - tools
-        lines.append(f"{label} ({turns:,} user turns, {tools:,} tool signatures)")
-    return references, lines
 
 
 def read_outcome(out: Path, claim: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -235,7 +211,7 @@ def _verdict(
 ) -> tuple[str, dict[str, Any]] | list[int]:
     """Why a conversation goes and what it collides with, or the rows a kept one must stay with."""
     if found := references.check(conversation):
-        return f"contaminated_{found.reason}", {"reference": found.reference, "text": found.text}
+        return f"contaminated_{found.reason}", found.collision()
     result = index.add(row, conversation, contrast_pair(conversation))
     if isinstance(result, tuple):
         return result[0], {"id": result[1].id, "row": result[1].row, "similarity": result[1].similarity}

@@ -230,7 +230,8 @@ class MergeConfig:
     similarity: float = 0.7
     """Jaccard similarity of delexicalised words that makes a near-duplicate; 0: only equal conversations count."""
     decontaminate: tuple[str, ...] = ("bfcl",)
-    """`bfcl` (the installed bfcl-eval) and files: what shares turns or tool signatures with them is taken out."""
+    """`bfcl` (the installed bfcl-eval) and files: what shares turns or tool signatures with them is taken out.
+    `fcdist audit` refuses the same."""
     ngram: int = 13
     """Tokens in a row that count as overlap with a reference."""
     exports: tuple[Literal["openai", "sharegpt", "alpaca", "preference"], ...] = ()

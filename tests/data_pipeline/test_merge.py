@@ -10,6 +10,7 @@ import pytest
 from merge_fakes import called, chatted, tool, varied, write_shards
 from mortality import is_killed_before
 
+from data_pipeline import decontaminate
 from data_pipeline import merge as merge_module
 from data_pipeline.dedup import acts, shingles
 from data_pipeline.merge import check_gates, main, merge
@@ -120,9 +121,10 @@ def test_contaminated_conversations_go_to_the_side_file(tmp_path):
 
 
 def test_benchmark_that_is_not_installed_is_said(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(merge_module, "bfcl_files", lambda: None)
+    monkeypatch.setattr(decontaminate, "bfcl_files", lambda: None)
     outcome = run(shards, tmp_path / "out", decontaminate=("bfcl",))
-    assert outcome["references"] == ["BFCL: not checked, the package bfcl-eval is not installed"]
+    said = "BFCL: not checked, the package bfcl-eval is not installed (pip install --no-deps bfcl-eval)"
+    assert outcome["references"] == [said]
     assert "BFCL: not checked" in (tmp_path / "out" / "data_card.md").read_text()
 
 
