@@ -79,6 +79,10 @@ _PERIOD = (
 """Plain names of the first and the last day that a call asks for."""
 
 
+_NEAR = 2
+"""Days."""
+
+
 def _is_day(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value) is not None
 
@@ -87,9 +91,9 @@ def _within(row: Any, first: str | None, last: str | None, rng: random.Random) -
     """`row` with its days inside the period that was asked for."""
     if not isinstance(row, Mapping):
         return row
-    low = date.fromisoformat(first) if first else date.fromisoformat(str(last)) - timedelta(60)
-    high = date.fromisoformat(last) if last else low + timedelta(60)
-    span = max(0, (high - low).days)
+    low = date.fromisoformat(first) if first else date.fromisoformat(str(last)) - timedelta(_NEAR)
+    # Where the end is open, it may be today, which the back end is not told: so soon after the beginning.
+    span = max(0, (date.fromisoformat(last) - low).days) if last else _NEAR
     return {
         key: (low + timedelta(rng.randint(0, span))).isoformat() if _is_day(value) else value
         for key, value in row.items()

@@ -77,7 +77,7 @@ _ACTS_ZH = (
     "生成",
     "下载",
 )
-_ARTICLE = re.compile(r"^(?:(?:the|a|an|your|my) )?(?:number of )?", re.I)
+_ARTICLE = re.compile(r"^(?:for )?(?:(?:the|a|an|your|my|all) )?(?:number of )?", re.I)
 _NOT_VERBS = frozenset(
     ("for", "from", "with", "when", "what", "which", "where", "how", "and", "under", "given", "once")
 )
@@ -210,11 +210,11 @@ def _spoken(things: Sequence[str], verbs: Sequence[str | None], described: str) 
     told = [word for word in things if forms.get(word) not in verbs and word not in (*verbs, "item", "a", "b")]
     while len(told) > 1 and forms.get(told[0]) in _PLAIN_VERBS:
         told = told[1:]
-    if told:
+    if told and not set(told) <= _QUALITIES:
         return told[-_MAX_THINGS:]
     main = re.split(rf"\s(?:{_PREPOSITIONS}|and|or)\s", _ARTICLE.sub("", described))[0]
     words = [word for word in re.findall(r"[A-Za-z]+", main) if word.lower() not in ("new", "given", "specific")]
-    return [word.lower() for word in words] if len(words) <= _MAX_THINGS else []
+    return [word.lower() for word in words] if 0 < len(words) <= _MAX_THINGS else told
 
 
 def server_words(raw: RawTool) -> set[str]:

@@ -79,6 +79,12 @@ _OPENERS = ("打开", "访问", "抓取", "下载", "读取", "查看", "获取"
 def lines(purpose: Purpose, params: Sequence[Param], own: str) -> Iterator[str]:
     """Imperatives; `own` is the parameter that identifies the very thing the tool is about, or empty."""
     parts = {str(p.spec["part"]): f"{{{p.key}}}" for p in params if "part" in p.spec}
+    same = next(
+        (p.key for p in params if parts.get("in") == f"{{{p.key}}}" and p.noun_zh.startswith(purpose.thing_zh)), ""
+    )
+    if purpose.thing_zh and same and not own:  # the app that is opened is not where something is opened
+        own = same
+        del parts["in"]
     which = f"[ {{{own}}}]" if own else ""
     if purpose.operation is not None:
         yield from _sums(purpose.operation, params)

@@ -46,6 +46,9 @@ def guessed(
         return {"status": _pick(_DONE[act], rng, chinese)}
     if (sure := checked(things, arguments, operation)) is not None:
         return sure
+    measured = any(isinstance(value, int | float | list) for value in arguments.values()) or not arguments
+    if act == "compute" and not measured:  # a hash, a date: nothing that could be made up
+        return {"status": _pick(_DONE["convert"], rng, chinese)}
     if act == "compute":
         return {"result": _neat(rng.choice((rng.randint(2, 900), round(rng.uniform(1, 300), 2))))}
     facts = lexicon()["facts"]

@@ -12,7 +12,24 @@ from data_pipeline.slots import Context, Spec, Value, sample
 from data_pipeline.tables import read_table
 
 COINS = frozenset(
-    ("coin", "coins", "crypto", "blockchain", "chain", "swap", "wallet", "dex", "defi", "ethereum", "solana", "nft")
+    (
+        "coin",
+        "coins",
+        "crypto",
+        "blockchain",
+        "chain",
+        "swap",
+        "wallet",
+        "dex",
+        "defi",
+        "ethereum",
+        "solana",
+        "nft",
+        "bitcoin",
+        "starknet",
+        "sui",
+        "onchain",
+    )
 )
 """Words of tools beside which a token is a coin and an address is a hash."""
 

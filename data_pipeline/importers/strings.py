@@ -81,7 +81,20 @@ def text_slot(name: str, snake: str, node: Mapping[str, Any], setting: Setting) 
 
 
 _CODED = ("code", "key", "number", "no", "ref", "reference", "serial")
-_AMBIGUOUS = ("element", "star", "case", "figure", "cell", "instrument", "bridge", "court", "item", "service", "event")
+_AMBIGUOUS = (
+    "element",
+    "star",
+    "case",
+    "figure",
+    "cell",
+    "instrument",
+    "bridge",
+    "court",
+    "item",
+    "service",
+    "event",
+    "condition",
+)
 """Pools whose name says something else in most tools."""
 _FOLDERS = frozenset(("directory", "directories", "folder", "folders", "dir"))
 _SOUGHT: Mapping[str, str] = {
@@ -109,6 +122,9 @@ _SOUGHT: Mapping[str, str] = {
 """What words that are searched for are, by the thing that is searched."""
 
 
+_PROGRAMS = frozenset(
+    ("python", "javascript", "typescript", "script", "snippet", "source", "program", "programming", "execute", "lint")
+)
 _TITLED = ("book", "movie", "film", "song", "track", "hotel", "restaurant", "game", "recipe", "product")
 _LOOKING_ROUND = frozenset(("list", "search", "find", "tree", "glob", "grep"))
 _SEEKING = ("query", "q", "search_query", "search_term", "keyword")
@@ -124,6 +140,8 @@ def _meant(snake: str, setting: Setting) -> str:
         return "package"
     if snake in ("title", "name") and setting.owner in _TITLED:
         return _SOUGHT[setting.owner]
+    if snake == "code" and not _PROGRAMS & setting.about:
+        return "reference_code"
     if snake == "ref" and not _REPOSITORIES & setting.about:
         return "element_ref"
     if COINS & setting.about and snake.endswith("address"):

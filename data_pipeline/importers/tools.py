@@ -101,7 +101,8 @@ class ImportedTool:
         else:
             result = guessed(self.act, self.things, context, given, self.operation)
             if known and self.act == "get":
-                result = {**{name: v for name, v in known.items() if not isinstance(v, list | dict)}, **result}
+                told = {name: value for name, value in known.items() if not isinstance(value, list | dict)}
+                result = {**told, **{name: value for name, value in result.items() if name not in told}}
         if self.issues:
             named = [arguments[p.key] for p in params if p.key in arguments and p.spec.get("kind") == self.kind]
             value = named[0] if named else world.issue(self.kind, make=self.make)

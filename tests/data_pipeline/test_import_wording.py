@@ -202,3 +202,74 @@ def test_a_thing_that_is_made_under_a_given_identifier_has_it(tmp_path):
     made = world.execute(tools["create_document"], {"title": "Plan", "document_id": given})
     assert made["document_id"] == given
     assert world.execute(tools["get_document"], {"document_id": given})["title"] == "Plan"
+
+
+def test_a_code_is_no_program_unless_the_tool_runs_programs(tmp_path):
+    found = imported(
+        tmp_path,
+        tool("get_product", "Get a product", ["code"], code=TEXT),
+        tool("run_python", "Run a Python program", ["code"], code=TEXT),
+    )
+    kinds = {t.names[0]: t.param("code").kind for t in found.catalogue.tools}
+    assert kinds == {"get_product": "code", "run_python": "quoted"}
+
+
+def test_a_verb_that_nobody_listed_is_said_as_it_is(tmp_path):
+    (found,) = imported(tmp_path, tool("triage", "Triages a bug", ["bug"], bug={"enum": ["A1", "B2"]})).catalogue.tools
+    assert found.heads_en[0] == "triage a bug" and found.heads_zh[0].startswith("triage ")
+
+
+ORDERS = """
+openapi: 3.1.0
+info: {title: Shop, version: "1"}
+paths:
+  /orders:
+    get:
+      operationId: listOrders
+      summary: List orders
+      parameters:
+        - {name: status, in: query, schema: {$ref: '#/components/schemas/Status'}}
+        - {name: since, in: query, schema: {type: string, format: date}}
+        - {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 9}}
+      responses: {'200': {description: ok, content: {application/json: {schema: {type: array, items:
+        {$ref: '#/components/schemas/Order'}}}}}}
+    post:
+      operationId: createOrder
+      summary: Create an order
+      requestBody: {required: true, content: {application/json: {schema: {allOf: [
+        {$ref: '#/components/schemas/Line'}, {type: object, properties: {gift: {type: boolean}}}]}}}}
+      responses: {'201': {description: ok, content: {application/json: {schema: {$ref: '#/components/schemas/Order'}}}}}
+components:
+  schemas:
+    Status: {type: string, enum: [open, paid, shipped]}
+    Line: {type: object, required: [sku], properties: {sku: {type: string, example: BK-1042}}}
+    Order: {type: object, properties: {status: {$ref: '#/components/schemas/Status'}, placed_on: {type: string,
+      format: date}, total: {type: number}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory):
+    path = tmp_path_factory.mktemp("orders") / "shop.yaml"
+    path.write_text(ORDERS)
+    catalogue = import_catalogue((str(path),)).catalogue
+    return {t.names[0]: t for t in catalogue.tools}, catalogue.pools
+
+
+def test_fields_of_a_composed_body_are_arguments_shaped_by_their_examples(orders):
+    tools, pools = orders
+    assert {p.key: p.required for p in tools["createOrder"].params} == {"sku": True, "gift": False}
+    world = World(1, pools, "en")
+    value = sample(tools["createOrder"].param("sku").spec, Context(random.Random(2), "en", None, pools, world.issue))
+    assert re.fullmatch(r"BK-\d{4}", value.arg)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_declared_results_keep_to_what_was_asked_for(orders, seed):
+    tools, pools = orders
+    world = World(seed, pools, "en")
+    asked = {"status": "paid", "since": "2025-03-01", "limit": 2}
+    rows = world.execute(tools["listOrders"], asked)["results"]
+    assert 0 < len(rows) <= 2
+    assert all(row["status"] == "paid" and row["placed_on"] >= "2025-03-01" for row in rows)
+    assert world.execute(tools["createOrder"], {"sku": "BK-1"})["status"] == "open"
