@@ -87,7 +87,10 @@ def answer(
     status = str(result.get("status", ""))
     if status == "done":
         return sentence(language, "status_done", rng, n=noun)
-    words = {"cancelled": "已取消", "updated": "已更新", "sent": "已发送"}
+    words = {
+        **{"cancelled": "已取消", "closed": "已关闭", "deleted": "已删除"},
+        **{"updated": "已更新", "sent": "已发送"},
+    }
     return sentence(language, "status", rng, n=noun, s=words.get(status, status) if chinese else status)
 
 

@@ -243,7 +243,7 @@ def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.
         if any(map(allows_changes, chosen)):
             break
         add(draw_tool(tools, rng, allows_changes))
-    if tools[-1].backing is not None and set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):
+    if set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):
         add(draw_tool(tools, rng, takes_values))
     if not chosen:
         add(draw_tool(tools, rng, lambda t: any(p.required for p in t.params)))

@@ -11,7 +11,7 @@ from data_pipeline.links import Link, follows_at_once, links
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import issues
-from data_pipeline.wording import capital, request
+from data_pipeline.wording import capital
 
 _BRIDGES = (
     ("Great, ", "Now ", "Next, ", "Good. Now ", "Thanks, then ", "Perfect, ", "OK, then "),
@@ -251,7 +251,7 @@ def write_two_requests(draft: Draft) -> None:
         noun = draft.noun(second.base.param(key))
         same = f"同一个{noun}" if chinese else f"the same {noun}"
         again[key] = Value(values[key].arg, same, values[key].leaves)
-    draft.say(request(second, again, draft.language, rng))
+    draft.say(draft.request(second, again))
     for key in shared[:1]:
         again[key] = values[key]
     draft.run([(second, again)])

@@ -6,10 +6,10 @@ from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.negative import Wish, refuse
 from data_pipeline.dialogues.requests import ended, is_askable, is_changeable, statement
-from data_pipeline.dialogues.slot_filling import answer_fully, named
+from data_pipeline.dialogues.slot_filling import answer_fully, note_missing
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import ToolSet, related
-from data_pipeline.wording import capital, request
+from data_pipeline.wording import capital
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def plan_tool_pair(draft: Draft, without: ToolSet) -> SharedRequest | None:
         return None
     instance = draft.rng.choice(usable)
     values = draft.values(instance)
-    return SharedRequest(instance, values, request(instance, values, draft.language, draft.rng))
+    return SharedRequest(instance, values, draft.request(instance, values))
 
 
 def plan_slot_pair(draft: Draft) -> SharedRequest | None:
@@ -46,7 +46,7 @@ def plan_slot_pair(draft: Draft) -> SharedRequest | None:
     values = draft.values(instance)
     missing = draft.rng.choice([p for p in instance.params if _can_follow(p)])
     given = {key: value for key, value in values.items() if key != missing.key}
-    text = request(instance, given, draft.language, draft.rng)
+    text = draft.request(instance, given)
     if str(values[missing.key].arg).casefold() in text.casefold():
         raise RepetitionError
     return SharedRequest(instance, values, text, missing)
@@ -74,7 +74,7 @@ def write_without(draft: Draft, shared: SharedRequest) -> None:
         return refuse(draft, Wish(shared.instance.base, shared.text))
     draft.facts["kind"] = "full"
     draft.say(shared.text)
-    draft.facts["missing"] = named(draft, shared.instance, [shared.missing])
+    note_missing(draft, shared.instance, [shared.missing])
     given = {key: value for key, value in shared.values.items() if key != shared.missing.key}
     draft.ask(shared.instance, [shared.missing], given)
     answer_fully(draft, shared.instance, shared.values, [shared.missing])

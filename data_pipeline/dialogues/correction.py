@@ -7,11 +7,10 @@ from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, Values
 from data_pipeline.dialogues.requests import ended, is_askable, is_changeable, one_request, withdraw
 from data_pipeline.dialogues.slot_filling import given_words, open_request
-from data_pipeline.replies import replies
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import consumes, issued_identifier, issues
-from data_pipeline.wording import capital, request
+from data_pipeline.wording import capital
 
 _READING = ("get", "search", "compute", "convert", "quote")
 """Acts that change nothing, so that doing them again is harmless."""
@@ -59,7 +58,7 @@ def _change(draft: Draft, instances: Sequence[ToolInstance]) -> Change | None:
 
 def _correcting(draft: Draft, kind: str, change: Change, **slots: str) -> str:
     """The user's correction; of a bare number it says what it is the number of."""
-    options = replies()[draft.language][kind]
+    options = draft.options(kind)
     if change.old.text.isdigit():
         options = [option for option in options if "{n}" in option] or options
     noun = draft.noun(change.param)
@@ -71,7 +70,7 @@ def _slip(draft: Draft) -> bool:
     change = _change(draft, draft.tool_set.instances)
     if change is None:
         return False
-    text = ended(request(change.instance, change.before, draft.language, draft.rng, bare=True), draft)
+    text = ended(draft.request(change.instance, change.before, bare=True), draft)
     draft.say(_correcting(draft, "slip", change, R=text))
     withdraw(draft, change.instance, change.before, change.after)
     draft.facts["kind"] = "slip"
@@ -179,12 +178,12 @@ def _dropped(draft: Draft) -> bool:
     if askable and draft.rng.random() < 0.5:
         missing = draft.rng.choice(askable)
         given = {key: value for key, value in values.items() if key != missing.key}
-        draft.say(request(second, given, draft.language, draft.rng))
+        draft.say(draft.request(second, given))
         draft.ask(second, [missing], given)
-        draft.say(draft.sentence("drop_after"))
+        draft.say(draft.words("drop_after"))
     else:
-        text = ended(request(second, values, draft.language, draft.rng, bare=True), draft)
-        draft.say(draft.sentence("drop", R=text))
+        text = ended(draft.request(second, values, bare=True), draft)
+        draft.say(draft.words("drop", R=text))
     draft.facts["dropped"] = draft.turns - 1
     draft.talk(draft.sentence("dropped"), "stop", t=second.tool.name)
     return True

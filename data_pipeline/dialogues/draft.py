@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from data_pipeline.catalogue import BaseTool, Catalogue, Param
-from data_pipeline.replies import answer, is_plural, measured, second_person, sentence
+from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import PublicCall, ToolInstance
 from data_pipeline.thoughts import PlannedCall, before_answer, before_calls, before_question, before_talk
 from data_pipeline.toolsets import ToolSet
-from data_pipeline.wording import capital, imperative
+from data_pipeline.wording import Persona, capital, draw_persona, imperative, request, suiting
 from data_pipeline.world import World
 from fcdist.schema.conversation import Message, ToolCall
 
@@ -44,6 +44,12 @@ class Draft:
     calls: list[dict[str, Any]] = field(default_factory=list)
     """The words behind every call, for the gates."""
     made: list[ToolCall] = field(default_factory=list)
+    persona: Persona = field(init=False)
+    """Who speaks, in every turn."""
+
+    def __post_init__(self) -> None:
+        """Draw the speaker."""
+        self.persona = draw_persona(self.language, self.rng)
 
     @property
     def chinese(self) -> bool:
@@ -70,6 +76,19 @@ class Draft:
     def sentence(self, kind: str, **slots: str) -> str:
         """One of the sentences of `kind`, filled in, its first letter in upper case."""
         return capital(sentence(self.language, kind, self.rng, **slots))
+
+    def options(self, kind: str) -> Sequence[str]:
+        """Sentences of `kind` that go with how the user speaks."""
+        return suiting(self.persona, replies()[self.language][kind], self.language)
+
+    def words(self, kind: str, **slots: str) -> str:
+        """One of the user's sentences of `kind`, filled in, its first letter in upper case."""
+        return capital(str(self.rng.choice(self.options(kind))).format(**slots))
+
+    def request(self, instance: ToolInstance, values: Mapping[str, Value], bare: bool = False) -> str:
+        """The user's request for `instance` that says exactly `values`; nobody greets twice, so later ones are bare."""
+        bare = bare or self.turns > 0
+        return request(instance, values, self.language, self.rng, bare, self.persona)
 
     def context(self, relative: bool = True) -> Context:
         """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""

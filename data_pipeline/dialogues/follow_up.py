@@ -38,10 +38,10 @@ def write_follow_up(draft: Draft) -> None:
 
 def _ellipsis(draft: Draft, param: Param, value: Value) -> str:
     if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
-        return draft.sentence("follow", t=value.text)
+        return draft.words("follow", t=value.text)
     worded = phrase(param, value, draft.language, draft.rng).lstrip(": ，：")
     named = worded if param.phrases_en else attribute(param, value, draft.language, draft.rng)
-    return draft.sentence("follow_attr", t=value.text, n=draft.noun(param), a=named)
+    return draft.words("follow_attr", t=value.text, n=draft.noun(param), a=named)
 
 
 def recall(draft: Draft, instance: ToolInstance, values: Values, result: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ def recall(draft: Draft, instance: ToolInstance, values: Values, result: Mapping
     numbered = issues(instance.base) is not None and instance.base.backing is None and "error" not in result
     said = str(draft.messages[-1].content)
     noun = instance.base.noun[draft.chinese]
-    draft.say(draft.sentence("recall_id", n=noun) if numbered else draft.sentence("recall"))
+    draft.say(draft.words("recall_id", n=noun) if numbered else draft.sentence("recall"))
     draft.facts["recalled"] = draft.turns - 1
     if numbered:
         text = draft.sentence("recalled_id", i=str(issued_identifier(instance.base, result)))

@@ -9,7 +9,7 @@ from data_pipeline.replies import answer, head_of, replies, third_person
 from data_pipeline.slots import join_words
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import draw_tool, related
-from data_pipeline.wording import remark, request
+from data_pipeline.wording import remark
 
 KINDS = {"removed": 26, "near_miss": 20, "howto": 14, "hypothetical": 14, "in_context": 10, "small_talk": 16}
 """Kinds of negatives and their weights."""
@@ -35,7 +35,7 @@ def write_negative(draft: Draft) -> None:
             break
     kind = draft.facts["negative"]
     if kind != "small_talk" and draft.rng.random() < 0.15:
-        draft.say(draft.sentence("thanks" if kind in ("removed", "near_miss") else "thanks_told"))
+        draft.say(draft.words("thanks" if kind in ("removed", "near_miss") else "thanks_told"))
         draft.talk(draft.sentence("welcome"), "polite")
 
 
@@ -81,7 +81,7 @@ def _wish(draft: Draft, fits: Callable[[BaseTool], bool]) -> Wish | None:
     if base is None:
         return None
     wanted = ToolInstance(base, draft.tool_set.instances[0].tool, {p.key: p.key for p in base.params})
-    return Wish(base, request(wanted, draft.values(wanted), draft.language, draft.rng))
+    return Wish(base, draft.request(wanted, draft.values(wanted)))
 
 
 def _howto(draft: Draft) -> bool:
@@ -94,7 +94,7 @@ def _hypothetical(draft: Draft) -> bool:
     if draft.rng.random() < 0.65:
         return _answer_question(draft, instance, "hypo_q", "hypo_a", "hypothetical")
     head = _mentioned(instance.base, draft.language)
-    draft.say(draft.sentence("past", h=head))
+    draft.say(draft.words("past", h=head))
     known = third_person(head_of(instance.base, draft.language), draft.language)
     draft.talk(draft.sentence("past_a", h=draft.head(instance.base)), "past", t=instance.tool.name, h=known)
     return True
@@ -102,7 +102,7 @@ def _hypothetical(draft: Draft) -> bool:
 
 def _answer_question(draft: Draft, instance: ToolInstance, asked: str, answered: str, why: str) -> bool:
     language = draft.language
-    draft.say(draft.sentence(asked, h=_mentioned(instance.base, language)))
+    draft.say(draft.words(asked, h=_mentioned(instance.base, language)))
     required = [p for p in instance.params if p.required]
     nouns = join_words([draft.noun(p) for p in required] or ["-"], language)
     text = draft.sentence(answered if required else f"{answered}0", h=draft.head(instance.base), p=nouns)
@@ -133,7 +133,7 @@ def _in_context(draft: Draft) -> bool:
     value = str(next(iter(result.values())))
     known = said[said.rindex(value) :].rstrip(".。")
     noun = _fact_noun(instance, draft)
-    draft.say(draft.sentence("context_q", s=said, n=noun))
+    draft.say(draft.words("context_q", s=said, n=noun))
     draft.talk(draft.sentence("context_a", n=noun, v=known), "context", t=instance.tool.name, n=noun, v=known)
     return True
 
@@ -150,7 +150,7 @@ def _small_talk(draft: Draft) -> bool:
     topic = draft.rng.choices(("small", "facts", "able"), (45, 35, 20))[0]
     if topic == "able":
         heads = list(dict.fromkeys(draft.head(i.base) for i in draft.tool_set.instances))[:_MAX_HEADS]
-        draft.say(remark(draft.sentence("what_q"), draft.language, draft.rng))
+        draft.say(remark(draft.words("what_q"), draft.language, draft.rng))
         draft.talk(draft.sentence("what_a", h=join_words(heads, draft.language)), "able")
         return True
     question, _, reply = draft.rng.choice(replies()[draft.language][topic]).partition("|")

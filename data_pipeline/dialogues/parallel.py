@@ -4,7 +4,7 @@ from data_pipeline.dialogues.draft import Draft
 from data_pipeline.dialogues.requests import write_single
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
-from data_pipeline.wording import capital, request
+from data_pipeline.wording import capital
 
 VARIED = ("pool", "enum", "int", "num", "money", "pct", "year", "company", "person")
 """Kinds of values that a user lists, or changes from one request to the next."""
@@ -46,7 +46,7 @@ def write_parallel(draft: Draft) -> None:
     if len(several) < 2:
         return _repeat(draft, instance)
     joined = Value(None, join_words([value.text for value in several.values()], draft.language))
-    draft.say(request(instance, {**values, param.key: joined}, draft.language, draft.rng))
+    draft.say(draft.request(instance, {**values, param.key: joined}))
     draft.facts["kind"] = "listed"
     planned = [(instance, {**values, param.key: value}) for value in several.values()]
     results = draft.call(planned)

@@ -16,10 +16,10 @@ from data_pipeline.dialogues.requests import is_askable, ordinal
 from data_pipeline.dialogues.trouble import (
     Trouble,
     check_fits,
-    check_plain,
     fail,
     go_on,
     kinds_of,
+    public_value,
     values_of,
 )
 from data_pipeline.slots import Value
@@ -65,37 +65,43 @@ def _in_drawn_order(kinds: list[str], rng: random.Random) -> list[str]:
 def _taken(draft: Draft, trouble: Trouble) -> None:
     """Sold out or in conflict, with what is still to be had."""
     param, values = trouble.param, values_of(draft, trouble)
-    check_plain(trouble, values)
     value = values[param.key]
-    free = _alternatives(draft, param, value)
+    shown = public_value(trouble, values, value)
+    free = [(item, public_value(trouble, values, item)) for item in _alternatives(draft, param, value)]
     public = trouble.instance.labels[param.key]
-    outcome: dict[str, Any] = {"error": trouble.kind, public: value.arg, "available": [item.arg for item in free]}
-    slots = {"v": value.text, "l": _or([str(item.arg) for item in free], draft)}
+    available = [item for _, item in free]
+    outcome: dict[str, Any] = {"error": trouble.kind, public: shown, "available": available}
+    worded = param.kind == "enum"  # codes are for machines
+    slots = {"v": value.text, "l": _or([item.text if worded else str(told) for item, told in free], draft)}
     if trouble.kind == "conflict":
         other = draft.rng.choice(draft.catalogue.pools["title"])[draft.chinese]
-        outcome = {"error": "conflict", public: value.arg, "conflicts_with": other, "available": outcome["available"]}
+        outcome = {"error": "conflict", public: shown, "conflicts_with": other, "available": available}
         slots["w"] = other
     fail(draft, trouble, values, outcome, trouble.kind)
-    said = f"{trouble.kind}（{value.arg}）" if draft.chinese else f"{trouble.kind} for {value.arg}"
+    said = f"{trouble.kind}（{shown}）" if draft.chinese else f"{trouble.kind} for {shown}"
     draft.tell_failure(draft.sentence(trouble.kind, **slots), said)
     place = draft.rng.randrange(len(free))
-    chosen = _choose(draft, free, place)
-    seen = f"available[{place}] = {chosen.arg}" if "result" in str(chosen.leaves) else ""
+    chosen = _choose(draft, free, place, worded)
+    seen = f"available[{place}] = {available[place]}" if "result" in str(chosen.leaves) else ""
     go_on(draft, trouble, values, chosen, seen)
 
 
-def _choose(draft: Draft, free: Sequence[Value], place: int) -> Value:
-    """The user takes one of what is free: by its place, or by name."""
-    value = taken(free[place].arg)
+def _choose(draft: Draft, free: Sequence[tuple[Value, Any]], place: int, worded: bool) -> Value:
+    """The user takes one of what is free (value, as the error shows it): by its place, or by name."""
+    item, shown = free[place]
+    value = Value(item.arg, str(shown), {"": {"text": "", "result": shown, "shown": shown}})
+    value = taken(item.arg) if shown == item.arg else value
     if len(free) == 1 and draft.rng.random() < 0.6:
-        draft.say(draft.sentence("pick_only"))
+        draft.say(draft.words("pick_only"))
         return value
     if len(free) > 1 and draft.rng.random() < 0.45:
-        draft.say(draft.sentence("pick_nth", k=ordinal(place, draft)))
+        draft.say(draft.words("pick_nth", k=ordinal(place, draft)))
         return value
-    text = str(value.arg)
-    draft.say(draft.sentence("pick", t=text, T=capital(text)))
-    return Value(value.arg, text, {"": text})
+    text = item.text if worded else str(shown)
+    draft.say(draft.words("pick", t=text, T=capital(text)))
+    if worded:
+        return item
+    return Value(item.arg, text, {"": text if shown == item.arg else {"text": text, "shown": shown}})
 
 
 def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
@@ -111,7 +117,7 @@ def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
         return [taken(f"{h:02d}:{minute:02d}") for h in sorted(draft.rng.sample(hours, min(number, len(hours))))]
     found: list[Value] = []
     for _ in range(number):
-        found.append(taken(draft.another(param, [value.arg, *(item.arg for item in found)]).arg))
+        found.append(draft.another(param, [value.arg, *(item.arg for item in found)]))
     return found
 
 
@@ -132,11 +138,11 @@ def _empty(draft: Draft, trouble: Trouble) -> None:
     if not param.required:
         named = draft.noun(param) if draft.chinese else f"the {draft.noun(param)}"
         draft.tell_failure(draft.sentence("empty_drop", x=named), said)
-        draft.say(draft.sentence("drop_yes"))
+        draft.say(draft.words("drop_yes"))
         return go_on(draft, trouble, values, Value(None, ""))
     draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
     new = draft.another(param, [value.arg])
-    draft.say(draft.sentence("try_other", t=new.text, T=capital(new.text)))
+    draft.say(draft.words("try_other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 
 
@@ -150,7 +156,7 @@ def _not_found(draft: Draft, trouble: Trouble) -> None:
     fail(draft, trouble, values, {"error": "not_found", public: wrong}, "not_found")
     said = f"not_found（{wrong}）" if draft.chinese else f"not_found for {wrong}"
     draft.tell_failure(draft.sentence("not_found", v=wrong, n=draft.noun(param)), said)
-    draft.say(draft.sentence("other", t=right.text, T=capital(right.text)))
+    draft.say(draft.words("other", t=right.text, T=capital(right.text)))
     go_on(draft, trouble, values, right)
 
 
@@ -176,7 +182,7 @@ def _misspelt(draft: Draft, trouble: Trouble) -> None:
     fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
     said = f"not_found，最接近{right}" if draft.chinese else f"not_found, closest is {right}"
     draft.tell_failure(draft.sentence("not_found_hint", v=wrong, m=right), said)
-    draft.say(draft.sentence("confirm", m=right))
+    draft.say(draft.words("confirm", m=right))
     spoken = right in str(draft.messages[-1].content)
     new = Value(right, right, {"": right}) if spoken else taken(right)
     go_on(draft, trouble, values, new, "" if spoken else f"did_you_mean = {right}")
@@ -232,7 +238,8 @@ def _repair(
     """The assistant calls again as the error says, and tells what it changed."""
     instance, key = trouble.instance, trouble.param.key
     after = {**values, key: new}
-    check_plain(trouble, after)
+    if public_value(trouble, values, new) != new.arg:
+        raise RepetitionError
     check_fits(instance, after)
     fail(draft, trouble, values, outcome, "invalid")
     results = draft.call([(instance, after)], seen)
@@ -242,8 +249,9 @@ def _repair(
 def _invalid(draft: Draft, trouble: Trouble) -> None:
     """A number beyond what the tool takes; the user chooses one within."""
     param, values = trouble.param, values_of(draft, trouble)
-    check_plain(trouble, values)
     old, new = values[param.key], draft.another(param, [values[param.key].arg])
+    if public_value(trouble, values, old) != old.arg:
+        raise RepetitionError
     if min(float(old.arg), float(new.arg)) <= 0:
         raise RepetitionError
     if float(old.arg) < float(new.arg) and draft.rng.random() < 0.8:  # most limits are upper ones
@@ -257,7 +265,7 @@ def _invalid(draft: Draft, trouble: Trouble) -> None:
     said = f"invalid，{bound} = {limit}" if draft.chinese else f"invalid, {bound} = {limit}"
     slots = {"v": old.text, "m": str(limit), "n": draft.noun(param)}
     draft.tell_failure(draft.sentence("too_high" if high else "too_low", **slots), said)
-    draft.say(draft.sentence("use_other", t=new.text, T=capital(new.text)))
+    draft.say(draft.words("use_other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 
 
@@ -280,7 +288,7 @@ def _refused(draft: Draft, trouble: Trouble) -> None:
     said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
     draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
     new = draft.another(param, [value.arg])
-    draft.say(draft.sentence("other", t=new.text, T=capital(new.text)))
+    draft.say(draft.words("other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 
 

@@ -8,7 +8,6 @@ from data_pipeline.dialogues.draft import Draft, Values
 from data_pipeline.replies import is_plural
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
-from data_pipeline.wording import request
 
 _UNCHANGEABLE = ("bool", "ref", "code", *NESTED)
 """Kinds whose value nobody replaces in passing."""
@@ -38,7 +37,7 @@ def _one(draft: Draft, kinds: Sequence[str]) -> None:
 
 def one_request(draft: Draft, instance: ToolInstance, values: Values) -> dict[str, Any]:
     """The user asks, the assistant calls and answers. Returns the result."""
-    draft.say(request(instance, values, draft.language, draft.rng))
+    draft.say(draft.request(instance, values))
     return draft.run([(instance, values)])[0]
 
 

@@ -17,7 +17,7 @@ from data_pipeline.dialogues.requests import (
 from data_pipeline.links import Link, finds_identifiers, links
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
-from data_pipeline.wording import capital, phrase, request
+from data_pipeline.wording import capital, phrase
 
 _ANSWERS = {"full": 52, "partial": 14, "too_much": 18, "withheld": 16}
 """How users answer the question, and weights."""
@@ -54,7 +54,7 @@ def write_slot_filling(draft: Draft) -> None:
 def open_request(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
     """The user asks without `missing`, the assistant asks for it. Raises RepetitionError where it is said anyway."""
     given = {key: value for key, value in values.items() if key not in {p.key for p in missing}}
-    text = request(instance, given, draft.language, draft.rng)
+    text = draft.request(instance, given)
     if any(isinstance(values[p.key].arg, str) and values[p.key].arg.casefold() in text.casefold() for p in missing):
         raise RepetitionError
     draft.say(text)
@@ -88,7 +88,7 @@ def given_words(draft: Draft, values: Values, params: Sequence[Param]) -> str:
     text = values[param.key].text
     if param.kind in _UNSPOKEN or draft.rng.random() < 0.2:
         return text
-    return draft.sentence("give", t=text, T=capital(text), n=draft.noun(param))
+    return draft.words("give", t=text, T=capital(text), n=draft.noun(param))
 
 
 def answer_fully(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
@@ -118,7 +118,7 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     if optional and (not said or rng.random() < 0.55):
         param = rng.choice(optional)
         values = {**values, param.key: sample(param.spec, draft.context())}
-        draft.say(draft.sentence("also", A=reply, x=statement(draft, param, values[param.key])))
+        draft.say(draft.words("also", A=reply, x=statement(draft, param, values[param.key])))
         draft.run([(instance, values)])
         return
     if not said:
@@ -127,7 +127,7 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     param = rng.choice(said)
     old, new = values[param.key], draft.another(param, [value.arg for value in values.values()])
     after = {**values, param.key: new}
-    draft.say(draft.sentence("slip_said", A=reply, o=old.text, t=new.text, n=draft.noun(param)))
+    draft.say(draft.words("slip_said", A=reply, o=old.text, t=new.text, n=draft.noun(param)))
     withdraw(draft, instance, values, after)
     draft.run([(instance, after)])
 
@@ -137,7 +137,7 @@ def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     nouns = join_words([draft.noun(p) for p in missing], draft.language)
     refuses = missing[0].kind in _PRIVATE and draft.rng.random() < 0.5
     unknown = "unknown_id" if missing[0].kind in _KEPT else "unknown"
-    draft.say(draft.sentence("refuse" if refuses else unknown, n=nouns))
+    draft.say(draft.words("refuse" if refuses else unknown, n=nouns))
     draft.facts["withheld"] = named(draft, instance, missing)
     text = draft.sentence("held_refused" if refuses else "held_unknown", n=nouns, h=draft.head(instance.base))
     draft.talk(text, "withheld", n=nouns, t=instance.tool.name)
@@ -153,7 +153,7 @@ def _clear_up(draft: Draft) -> bool:
     instance, param = draft.rng.choice(dated)
     values = draft.values(instance)
     words, question, readings = ambiguous_date(today, draft.language, draft.rng)
-    text = request(instance, {**values, param.key: Value(words, words, {"": words})}, draft.language, draft.rng)
+    text = draft.request(instance, {**values, param.key: Value(words, words, {"": words})})
     if words not in text:
         raise RepetitionError  # the sentence changed the words
     draft.facts["kind"] = "unclear"
@@ -162,7 +162,7 @@ def _clear_up(draft: Draft) -> bool:
     draft.say(text)
     draft.talk(question, "unclear", t=instance.tool.name, w=words)
     clear, day = draft.rng.choice(readings)
-    draft.say(draft.sentence("pick", t=clear, T=capital(clear)))
+    draft.say(draft.words("pick", t=clear, T=capital(clear)))
     draft.run([(instance, {**values, param.key: Value(day.isoformat(), clear, {"": clear})})])
     return True
 
@@ -186,16 +186,16 @@ def _look_up(draft: Draft, finder: ToolInstance, instance: ToolInstance, link: L
     values = draft.values(instance)
     draft.facts["kind"] = "looked_up"
     open_request(draft, instance, values, [param])
-    draft.say(draft.sentence("looked_up", n=draft.noun(param)))
+    draft.say(draft.words("looked_up", n=draft.noun(param)))
     (result,) = draft.run([(finder, {})])
     rows = link.choices(finder.base, result)
     draft.facts["looked_up"] = [{**named(draft, instance, [param])[0], "call": len(draft.calls) - 1}]
     place = draft.rng.randrange(len(rows))
     name = str(next(iter(result[link.field][place].values())))
     if name != str(rows[place]) and draft.rng.random() < 0.5:
-        draft.say(draft.sentence("pick_named", t=name, T=capital(name)))
+        draft.say(draft.words("pick_named", t=name, T=capital(name)))
     else:
-        draft.say(draft.sentence("pick_nth", k=ordinal(place, draft)))
+        draft.say(draft.words("pick_nth", k=ordinal(place, draft)))
     values[param.key] = Value(rows[place], str(rows[place]), {"": {"text": "", "result": rows[place]}})
     draft.run([(instance, values)], f"{instance.names[param.key]} = {rows[place]}")
 

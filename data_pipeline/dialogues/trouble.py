@@ -12,10 +12,11 @@ from data_pipeline.dialogues.requests import is_changeable
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import issues
-from data_pipeline.wording import request
 from fcdist.errors import SchemaError
 from fcdist.schema.checks import check_arguments
 
+_BOOKED = ("booking", "reservation", "appointment", "rental", "lesson", "ticket")
+"""What there is a limited number of."""
 _MEETINGS = ("event", "meeting", "appointment")
 """What cannot take place at the same time as another one."""
 _SCARCE = ("restaurant", "hotel", "movie", "car", "book")
@@ -46,7 +47,8 @@ def kinds_of(instance: ToolInstance, param: Param) -> list[str]:
     pool = str(param.spec.get("pool", "")) if param.kind == "pool" else ""
     if param.kind in ("date", "time") and made.endswith(_MEETINGS):
         kinds.append("conflict")
-    if act == "book" and (param.kind in ("date", "time", "enum") or pool in _SCARCE):
+    scarce = param.kind in ("date", "time", "enum") or pool in _SCARCE
+    if act == "book" and made.endswith(_BOOKED) and scarce:
         kinds.append("sold_out")
     if _finds(instance) and is_changeable(param):
         kinds.append("empty")
@@ -83,7 +85,7 @@ def fail(draft: Draft, trouble: Trouble, values: Values, outcome: Mapping[str, A
     instance, key = trouble.instance, trouble.param.key
     check_fits(instance, values)
     draft.world.plan_outcome(instance.base, key, values[key].arg, outcome)
-    draft.say(request(instance, values, draft.language, draft.rng))
+    draft.say(draft.request(instance, values))
     draft.facts.setdefault("errors", []).append({"call": len(draft.calls), "error": error})
     draft.call([(instance, values)])
 
@@ -114,9 +116,20 @@ def go_on(draft: Draft, trouble: Trouble, values: Values, new: Value, seen: str 
     draft.run([(trouble.instance, after)], seen)
 
 
-def check_plain(trouble: Trouble, values: Values) -> None:
-    """The error has to write the value as the call does. Raises RepetitionError where the tool's face changes it."""
+def public_value(trouble: Trouble, values: Values, value: Value) -> Any:
+    """`value` as a call writes it instead of the one in `values`, and so as errors show it.
+
+    Raises:
+        RepetitionError: the tool's face takes it apart or joins it with others.
+    """
     instance, key = trouble.instance, trouble.param.key
-    fact = instance.facts(values).get(instance.names[key])
-    if fact is None or fact.arg != values[key].arg:
+    call, path = instance.public({**values, key: value}), instance.names[key]
+    span = call.spans().get(path)
+    fact = call.facts().get(path)
+    if isinstance(span, Mapping) and "form" in span:
+        whole = span["form"]["kind"] != "part" and len(span["of"]) == 1
+    else:
+        whole = fact is not None and fact.arg == value.arg
+    if fact is None or not whole:
         raise RepetitionError
+    return fact.arg

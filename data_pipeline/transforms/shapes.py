@@ -107,7 +107,14 @@ def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Told]]:
 
 
 def rewritten(value: Any, of: Sequence[Told], form: Form, words: str | None = None) -> Told:
-    """A leaf made from others by `form`, whose span tells how, so that a gate can do it again."""
+    """A leaf made from others by `form`, whose span tells how, so that a gate can do it again.
+
+    Where the sole source was already told in this form (`shown` in its span), there is nothing to do again.
+    """
+    source = of[0].span if len(of) == 1 else None
+    if isinstance(source, Mapping) and source.get("shown") == value:
+        told = {"text": "", "result": value} if "result" in source else source["text"]
+        return Told(value, told, of[0].words)
     span = {"of": [[told.value, told.span] for told in of], "form": dict(form)}
     return Told(value, span, ", ".join(told.words for told in of) if words is None else words)
 

@@ -1,6 +1,7 @@
 """Kinds of conversations: each keeps the law that makes it what it is."""
 
 import json
+import re
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -67,6 +68,11 @@ def spans(conversation: Conversation) -> Iterator[object]:
         yield from noted["spans"].values()
 
 
+def leaves(value: object) -> list[object]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return [value] if inner is None else [leaf for item in inner for leaf in leaves(item)]
+
+
 def from_results(span: object) -> list[object]:
     """Values of a result behind an argument, whatever form the argument takes."""
     if isinstance(span, dict):
@@ -112,6 +118,28 @@ def test_what_is_taken_back_is_called_no_more(written):
     assert checked > 100
 
 
+def test_what_is_missing_is_noted_with_the_nouns_of_the_whole_tool(written):
+    for conversation in of(written, "slot_filling", "full"):
+        missing = {item["noun"] for item in conversation.metadata["missing"]}
+        assert missing <= set(conversation.metadata["nouns"])
+
+
+def test_nobody_greets_twice_and_formal_people_stay_formal(written):
+    greeting = re.compile(
+        r"(?:hello|hi\b|hi there|good (?:morning|afternoon|day)|dear assistant)|[你您]好|早上好", re.I
+    )
+    formal = re.compile(r"\bkindly\b|I am writing to ask|be so kind|烦请|请协助|劳烦您", re.I)
+    casual = re.compile(r"\b(?:oh|oops|hmm|you know what)\b|[哦嗯哎呗]", re.I)
+    checked = 0
+    for conversation in written:
+        first, *later = [conversation.messages[place].content for place in user_places(conversation)]
+        assert not any(greeting.match(text) for text in later), later
+        if formal.search(first):
+            checked += len(later)
+            assert not any(casual.search(text) for text in later), later
+    assert checked > 20
+
+
 def test_a_dropped_request_is_followed_by_words_only(written):
     for conversation in of(written, "correction", "dropped"):
         turn = user_places(conversation)[conversation.metadata["dropped"]]
@@ -152,11 +180,19 @@ def test_after_an_error_the_user_decides_unless_the_error_says_how_to_repair_the
 
 
 def test_an_alternative_that_is_taken_was_offered(written):
+    rewritten = 0
     for conversation in of(written, "recovery", "sold_out", "conflict"):
-        (_, _, error), (place, _, _) = calls(conversation)
-        assert error["available"]
+        (_, failed, error), (place, again, _) = calls(conversation)
+        old, new = json.loads(failed.arguments), json.loads(again.arguments)
+        shown = {str(value) for value in error.values() if not isinstance(value, list)}
+        taken = [value for value in leaves(new) if value not in leaves(old)]
+        # The error writes values as the call does, under whatever form the tool's face gives them.
+        assert taken and taken[0] in error["available"] and shown & set(map(str, leaves(old)))
+        rewritten += any("form" in span for span in conversation.metadata["calls"][0]["spans"].values())
         said = before(conversation, place, "assistant")
-        assert all(str(value) in said for value in error["available"])
+        moments = [str(value) for value in error["available"] if re.match(r"\d+[-/:.]\d", str(value))]
+        assert all(moment in said for moment in moments)  # members of an enum are told in words
+    assert rewritten > 3
 
 
 def test_a_value_that_is_withheld_is_not_made_up(written):
