@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,7 +48,7 @@ _INDEFINITE = re.compile(r"\ban? ")
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `kind` is kept
 class Param:
     """One parameter of a base tool."""
 
@@ -64,7 +64,7 @@ class Param:
     phrases_zh: tuple[str, ...]
     default: Any = None
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Slot type."""
         return str(self.spec["t"])
@@ -106,9 +106,9 @@ class Backing(Protocol):
         """`values` with the ends of ranges in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class BaseTool:
-    """A tool before renaming: the executor's view of it."""
+    """A tool before renaming: the executor's view of it. There is one object a tool, so that it can be a key."""
 
     id: str
     domain: str
@@ -125,6 +125,20 @@ class BaseTool:
     """Look-ups of one entity share a group: near misses of each other."""
     backing: Backing | None = None
     """Of a tool from a user's file."""
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """Slot types of its parameters."""
+        return frozenset(param.kind for param in self.params)
+
+    @cached_property
+    def origin(self) -> str:
+        """How it came into the catalogue: lookup, formula or written."""
+        if self.id.startswith("lookup_"):
+            return "lookup"
+        if self.act != "compute" or self.group != self.id or self.id == "reverse_text":
+            return "written"
+        return "formula" if self.out.keys() <= {"result", "unit"} else "written"
 
     def param(self, key: str) -> Param:
         """The parameter `key`."""

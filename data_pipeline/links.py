@@ -76,20 +76,33 @@ def draw_linked(
         draw: (tools, rng, fits) → a fitting tool.
         acts: if any, the consumer does one of these to what the producer makes.
     """
-    ends = [(tool, _ends(tool)) for tool in tools]
-    offered = frozenset[str]().union(*(end.things_given for _, end in ends))
-    if (acts or rng.random() < 0.5) and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
-        offered = frozenset(identifiers)
-    consumers = [t for t, end in ends if not offered.isdisjoint(end.things_taken) and (not acts or t.act in acts)]
+    offering = tuple(tools)
+    consumers = _consumers(offering, tuple(acts), bool(acts) or rng.random() < 0.5)
     for _ in range(_TRIES if consumers else 0):
         consumer = draw(consumers, rng)
         if consumer is None:
             return None
-        taken = _ends(consumer).things_taken
-        producers = [t for t, end in ends if not taken.isdisjoint(end.things_given) and links(t, consumer)]
+        producers = _producers(offering, consumer)
         if producers and (producer := draw(producers, rng)) is not None:
             return producer, consumer
     return None
+
+
+@lru_cache(maxsize=16)  # the same tools are asked for every set
+def _consumers(tools: tuple[BaseTool, ...], acts: tuple[str, ...], of_identifiers: bool) -> tuple[BaseTool, ...]:
+    """Those of `tools` that take what others give and do one of `acts`; `of_identifiers`: where any are given."""
+    offered = frozenset[str]().union(*(_ends(tool).things_given for tool in tools))
+    if of_identifiers and (identifiers := {thing for thing in offered if thing.startswith("id ")}):
+        offered = frozenset(identifiers)
+    takers = (tool for tool in tools if not offered.isdisjoint(_ends(tool).things_taken))
+    return tuple(tool for tool in takers if not acts or tool.act in acts)
+
+
+@lru_cache(maxsize=1024)
+def _producers(tools: tuple[BaseTool, ...], consumer: BaseTool) -> tuple[BaseTool, ...]:
+    """Those of `tools` whose results serve `consumer`."""
+    taken = _ends(consumer).things_taken
+    return tuple(t for t in tools if not taken.isdisjoint(_ends(t).things_given) and links(t, consumer))
 
 
 def draw_finder(
@@ -122,17 +135,10 @@ class _Ends:
     things_taken: frozenset[str]
 
 
-_KNOWN_ENDS: dict[str, tuple[BaseTool, _Ends]] = {}
-"""What each tool gives and takes, worked out once."""
-
-
+@lru_cache(maxsize=4096)
 def _ends(tool: BaseTool) -> _Ends:
-    known = _KNOWN_ENDS.get(tool.id)
-    if known is None or known[0] is not tool:
-        gives, takes = tuple(_found_offers(tool)), tuple(_found_needs(tool))
-        ends = _Ends(gives, takes, frozenset(g[0] for g in gives), frozenset(thing for _, thing in takes))
-        known = _KNOWN_ENDS[tool.id] = tool, ends
-    return known[1]
+    gives, takes = tuple(_found_offers(tool)), tuple(_found_needs(tool))
+    return _Ends(gives, takes, frozenset(g[0] for g in gives), frozenset(thing for _, thing in takes))
 
 
 def _found_offers(tool: BaseTool) -> Iterator[tuple[str, str, str, str]]:

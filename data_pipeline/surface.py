@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
@@ -22,7 +23,7 @@ _SPOKEN = 3
 """Optional parameters of a user's tool that the conversations of one set may fill."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what all conversations of a set ask of it is kept
 class ToolInstance:
     """A base tool under its public face."""
 
@@ -39,12 +40,12 @@ class ToolInstance:
     style: Style | None = None
     """Habits behind this face; None: of no vendor."""
 
-    @property
+    @cached_property
     def params(self) -> tuple[Param, ...]:
         """Base parameters that this face offers."""
         return tuple(self.changed.get(p.key, p) for p in self.base.params if p.key in self.names)
 
-    @property
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """Base parameter → its public name without the objects around it."""
         return {key: path.rpartition(".")[2] for key, path in self.names.items()}

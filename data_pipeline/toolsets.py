@@ -75,7 +75,7 @@ class ToolSet:
 
 def has_kind(tool: BaseTool, kinds: Sequence[str]) -> bool:
     """Whether a parameter of `tool` has one of the slot types."""
-    return any(param.kind in kinds for param in tool.params)
+    return not tool.kinds.isdisjoint(kinds)
 
 
 def issues(tool: BaseTool) -> str | None:
@@ -136,7 +136,7 @@ def interchangeable(a: BaseTool, b: BaseTool) -> bool:
     """
     if a.backing is not None or b.backing is not None:
         return False
-    return a.id != b.id and a.act == b.act and not source(a) == source(b) == "lookup" and related(a, b)
+    return a.id != b.id and a.act == b.act and not a.origin == b.origin == "lookup" and related(a, b)
 
 
 def subject_of(tool: BaseTool) -> frozenset[str]:
@@ -167,20 +167,11 @@ def draw_tool(
     kind = "" if own else rng.choices(("written", "formula", "lookup"), (45, 30, 25))[0]
     for _ in range(_TRIES):  # without asking all of a large catalogue first
         tool = rng.choice(tools)
-        if (own or source(tool) == kind) and fits(tool):
+        if (own or tool.origin == kind) and fits(tool):
             return tool
     fitting = [tool for tool in tools if fits(tool)]
-    chosen = [tool for tool in fitting if not own and source(tool) == kind] or fitting
+    chosen = [tool for tool in fitting if not own and tool.origin == kind] or fitting
     return rng.choice(chosen) if chosen else None
-
-
-def source(tool: BaseTool) -> str:
-    """How the tool came into the catalogue."""
-    if tool.id.startswith("lookup_"):
-        return "lookup"
-    if tool.act != "compute" or tool.group != tool.id or tool.id == "reverse_text":
-        return "written"
-    return "formula" if tool.out.keys() <= {"result", "unit"} else "written"
 
 
 @dataclass(frozen=True, slots=True)
