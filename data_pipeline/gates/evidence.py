@@ -40,7 +40,7 @@ _STOP_WORDS = "a an and at by de for from in la le of on or the to with 的 和 
 _STOP = frozenset(_STOP_WORDS.split())
 _RELATIVE = re.compile(
     r"\b(today|tonight|tomorrow|yesterday|now|weekend|week|month|day after)\b|"
-    r"今|明|后天|周末|下周|下个?月|月底|昨|本周|这周"
+    r"今|明|后天|周末|[上下]个?[周月]|[上下]个?(?:星期|礼拜)|月底|昨|本周|这周|去年"
 )
 _PEOPLE = {
     1: re.compile(r"\b(?:an?|my|me|single|myself|solo|alone|i)\b|自己|独自|一"),
@@ -53,7 +53,26 @@ _WEEKDAYS_ZH = "一二三四五六日"
 _OPEN_DAY = re.compile(
     rf"{_RELATIVE.pattern}|{'|'.join(_WEEKDAYS)}|\b\d{{1,2}}(?:st|nd|rd|th)\b|\d[号日]|周[一二三四五六日天]"
 )
-_LAYOUTS = ("%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%m-%Y")
+_LAYOUTS = (
+    *("%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%m-%Y"),
+    *("%Y年%m月%d日", "%Y年%m月%d号"),
+)
+_MOMENT_ZH = re.compile(r"(\d{4}年\d{1,2}月\d{1,2}[日号])\s*(\S.*)")
+_CLOCK_ZH = re.compile(
+    r"(?:凌晨|早上|上午|中午|下午|傍晚|晚上)?(?:\d{1,2}|[一二两三四五六七八九十]{1,2})[点點时]"
+    r"(?:[整半]|[一三]刻|(?:\d{1,2}|[一二三四五六七八九十]{1,3})分?)?"
+)
+_BESIDE_CLOCK = re.compile(r"(?<=\d)t(?=\d\d:)|(?<=\d:\d\d):\d\d\b|(?<!\d):")
+"""What keeps a clock time from being read: the T of a moment, seconds, a colon before it."""
+_EMAIL = re.compile(r"[^\s<>@,;，；、]+@[^\s<>@,;，；、]+\.[a-z]+")
+_KIND_ZH = re.compile(
+    r"(?<=..)(?:博物馆|博物院|纪念馆|风景区|景区|公园|大酒店|酒店|宾馆|餐厅|火车站|车站|机场|大学|医院|市|省|县|区)$"
+)
+"""What a Chinese name may be followed by: 卢浮宫 and 卢浮宫博物馆 are one place."""
+_IDEOGRAPHS = re.compile(r"[\u3400-\u9fff]{2}")
+_LATIN_WORDS = re.compile(r"[a-z]+[ ,]+[a-z]+")
+_SHORT = 3
+"""Longest Latin word that must stand by itself: "es" also stands in "très"."""
 _UNIT = re.compile(r"\bin [a-z]|unit|单位|\((?:in )?[a-z]{1,3}\)|以.{1,4}为")
 _FACTORS = (10, 12, 60, 100, 1_000, 3_600, 10_000, 1_000_000, 0.1, 0.01, 0.001)
 """Between units of one kind: what a number that was said may be multiplied with where the schema names a unit."""
@@ -109,6 +128,10 @@ def leaves_day_open(text: str) -> bool:
     return _OPEN_DAY.search(text.lower()) is not None
 
 
+def _is_short(text: str) -> bool:
+    return len(text) <= _SHORT and text.isascii() and text.isalpha()
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text.replace(",", ""))
@@ -151,7 +174,7 @@ class Evidence:
 
     @cached_property
     def _times(self) -> set[str]:
-        return times(self.text, loose=True)
+        return times(_BESIDE_CLOCK.sub(" ", self.text), loose=True)
 
     @cached_property
     def _dates(self) -> set[str]:
@@ -183,8 +206,10 @@ class Evidence:
         text = fold(str(value))
         if not text or self.says(text) or text in _YES or self._carries_member(value, schema):
             return True
-        if any(self.says(name) for name in other_names(text)):
+        if any(self.says(name) for name in other_names(text)) or self._carries_language(text):
             return True
+        if addresses := _EMAIL.findall(text):
+            return all(address in self.text for address in addresses)
         moment = self._carries_moment(text, schema)
         return self._carries_name(text) if moment is None else moment
 
@@ -199,7 +224,16 @@ class Evidence:
             return True
         if _UNIT.search(described) and any(abs(value - n * f) < 1e-6 for n in self.numbers for f in _FACTORS):
             return True
+        if value % 10 == 0 and re.search(rf"(?<!\d){int(value) % 100:02d}(?:年代|'?s\b)", self.text):
+            return True  # the decade's first year
         return self._carries_part(int(value), described)
+
+    def _carries_language(self, text: str) -> bool:
+        """Chinese or English where a text in that language was said: who gives one need not name its language."""
+        names = (text, *other_names(text))
+        if "中文" in names:
+            return _IDEOGRAPHS.search(self.text) is not None
+        return "英语" in names and _LATIN_WORDS.search(self.text) is not None
 
     def _carries_part(self, value: int, described: str) -> bool:
         """The year, month or day of a date, the hour or minute of a time."""
@@ -243,6 +277,10 @@ class Evidence:
             return True
         if match := re.fullmatch(r"(\d{1,2}:\d{2})(?::00)?(?:\s*[ap]m)?", text):
             return bool(times(text) & self._times) or f"{match[1]:0>5}" in self._times
+        if _CLOCK_ZH.fullmatch(text):
+            return bool(times(text, loose=True) & self._times)
+        if match := _MOMENT_ZH.fullmatch(text):
+            return bool(self._carries_moment(match[1], schema) and self._carries_moment(match[2], schema))
         if moment := _MOMENT.fullmatch(text.upper()):
             return bool(self._carries_moment(moment[1], schema)) and moment[2] in self._times
         return None
@@ -264,12 +302,16 @@ class Evidence:
 
     def _carries_name(self, text: str) -> bool:
         """A name that is shortened, spelled otherwise or put together of several that were said."""
-        if text.replace(" ", "") in self._spaceless:
+        if _is_short(text):
+            return False  # it was looked for by itself
+        if text.replace(" ", "") in self._spaceless or (
+            len(bare := _KIND_ZH.sub("", text)) < len(text) and bare in self.text
+        ):
             return True
         if (number := _number(text.strip("$€£¥元 "))) is not None:
             return number in self.numbers
         parts = [part for part in _SPLIT.split(text) if part and part not in _STOP]
-        if not parts or all(part in self.text for part in parts):
+        if not parts or all(self._stands(part) for part in parts):
             return True
         if any(_is_code(part) and part not in self.text for part in parts):
             return False  # of names a word may be left out, of codes no digit
@@ -280,8 +322,11 @@ class Evidence:
             return True  # "SD" for "San Diego"
         return self._shares_ideographs(text)
 
+    def _stands(self, part: str) -> bool:
+        return self.says(part) if len(part) > 1 and _is_short(part) else part in self.text  # initials are no words
+
     def _says(self, part: str) -> bool:
-        if part in self.words or part in self.text or _number(part) in self.numbers:
+        if part in self.words or self._stands(part) or _number(part) in self.numbers:
             return True
         if part.isascii():
             return (

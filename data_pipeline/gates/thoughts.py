@@ -9,6 +9,7 @@ from data_pipeline.gates.reading import Call, Reading, fold, stands_alone
 
 _MAX_WORDS = 80
 """Longest words, in characters, between a parameter's name and its value."""
+_EQUALS = " = "
 _PLACE = re.compile(r"\[\d+\]")
 """Place in a list of results: `available[0]`."""
 
@@ -48,7 +49,10 @@ def _other_values(thought: str, calls: Sequence[Call]) -> str | None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             values.setdefault(name, []).append(text)
     for name, texts in values.items():
-        for end in stands_alone(name, thought):
+        ends = stands_alone(name, thought)
+        if len(ends) > 1 and _is_label(thought, ends[0] - len(name)):
+            del ends[0]
+        for end in ends:
             if thought[end : end + 1] not in (":", "："):
                 continue
             rest = thought[end + 1 :].lstrip()
@@ -57,12 +61,27 @@ def _other_values(thought: str, calls: Sequence[Call]) -> str | None:
     return None
 
 
+def _is_label(thought: str, start: int) -> bool:
+    """Whether a capitalised word begins a line or sentence: "Goal: find …" where a parameter is called Goal."""
+    return thought[start].isupper() and (start == 0 or thought[:start].endswith(("\n", ". ")))
+
+
 def _begins(rest: str, value: str) -> bool:
     """Whether `rest` tells `value`, or words, an equals sign and `value`."""
-    words, equals, after = rest[: _MAX_WORDS + len(value)].partition(" = ")
-    if equals and "\n" not in words and after.startswith(value[:_MAX_WORDS]):
+    if rest.startswith(value[:_MAX_WORDS]):
         return True
-    return rest.startswith(value[:_MAX_WORDS])
+    # The words for code are code, too, and hold the sign as often as the value does.
+    for signs in {0, value.count(_EQUALS)}:
+        words, equals, after = _partition(rest[: _MAX_WORDS + 2 * len(value)], signs)
+        if equals and words.count("\n") <= value.count("\n") and after.startswith(value[:_MAX_WORDS]):
+            return True
+    return False
+
+
+def _partition(text: str, signs: int) -> tuple[str, str, str]:
+    """Like `str.partition` at the equals sign after `signs` others."""
+    *before, after = text.split(_EQUALS, signs + 1)
+    return (_EQUALS.join(before), _EQUALS, after) if len(before) == signs + 1 else (text, "", "")
 
 
 def _missing_slot(reading: Reading) -> str | None:

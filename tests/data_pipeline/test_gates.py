@@ -102,6 +102,16 @@ def booked(
         ("A room for me and my wife in Portland, OR", {"city": "Portland", "nights": 2}),
         ("我想在上海住三晚，2025年3月12号入住", {"city": "上海", "nights": 3, "check_in": "2025-03-12"}),
         ("帮我订魔都的酒店", {"city": "上海"}),
+        ("2025-03-12入住罗马的酒店", {"city": "罗马", "check_in": "2025年3月12日"}),
+        ("3月12号入住罗马的酒店", {"city": "罗马", "check_in": "2025年3月12日"}),
+        ("Rome, arriving 2025-03-12T10:00:00", {"city": "Rome", "check_in": "2025年3月12日 10:00:00"}),
+        ("罗马，2025-03-12，时间：10:00", {"city": "罗马", "check_in": "2025年3月12日早上10点"}),
+        ("法国的酒店", {"city": "fr"}),
+        ("a hotel in France", {"city": "法国"}),
+        ("卢浮宫附近的酒店", {"city": "卢浮宫博物馆"}),
+        ("90年代开业的罗马酒店", {"city": "罗马", "nights": 1990}),
+        ("write to me@example.com about Rome", {"city": "Me <me@example.com>"}),
+        ("a hotel in the District of Columbia", {"city": "Washington D.C."}),
         ("a hotel in Philadelfia", {"city": "Philadelphia"}),
     ],
 )
@@ -117,12 +127,76 @@ def test_values_are_recognised_the_way_people_say_them(user, arguments):
         ("A hotel in Rome on March 12", {"city": "Rome", "check_in": "2025-03-13"}),
         ("A single room in Rome", {"city": "Rome", "room": "double"}),
         ("订一家杭州的酒店", {"city": "苏州"}),
+        ("罗马的酒店，3月12日入住", {"city": "罗马", "check_in": "2025年3月13日"}),
+        ("罗马的酒店，2025-03-12上午10点", {"city": "罗马", "check_in": "2025年3月12日11点"}),
+        ("法国的酒店", {"city": "de"}),
+        ("a hotel near my présent address", {"city": "es"}),
+        ("it is in Rome", {"city": "意大利"}),
+        ("80年代开业的罗马酒店", {"city": "罗马", "nights": 1990}),
+        ("write to boss@company.com", {"city": "老板@company.com"}),
+        ("我叫John Doe，订罗马的酒店", {"city": "约翰·多伊"}),
         ("订一家杭州的酒店，住3晚", {"city": "杭州", "nights": 13}),
     ],
 )
 def test_values_from_nowhere_are_refused(user, arguments):
     system = "Today is 2025-03-01."
     assert first_failure(GATES, booked(user, arguments, system=system)) == "grounding: value_from_nowhere"
+
+
+@pytest.mark.parametrize(
+    ("said", "language", "refused"),
+    [
+        ("把“我爱学习”翻译成西班牙语", "zh", False),
+        ("把“我爱学习”翻译成西班牙语", "es", False),
+        ("把“我爱学习”翻译成西班牙语", "fr", True),
+        ("Translate 'I love learning' for me", "en", False),
+        ("Translate 'I love learning' for me", "zh-CN", True),
+    ],
+)
+def test_a_text_tells_its_language(said, language, refused):
+    translate = Tool("translate", "Translate.", {"type": "object", "properties": {"language": {"type": "string"}}})
+    row = dialogue(
+        ("user", said),
+        ("call", {"language": language}),
+        ("tool", {"ok": 1}),
+        ("assistant", "Done."),
+        tools=(translate,),
+    )
+    assert (first_failure(GATES, row) == "grounding: value_from_nowhere") == refused
+
+
+CODE = Tool(
+    "Run",
+    "Run code.",
+    {"type": "object", "properties": {"Code": {"type": "string"}, "Other": {"type": "string"}}, "required": ["Code"]},
+)
+
+
+@pytest.mark.parametrize(
+    ("thought", "reason"),
+    [
+        ("Run: Code: `x = 2 + 3` = x = 2 + 3, Other: y", None),
+        ("Run: Code: x = 2 + 3, Other: y", None),
+        ("Run: Code: the sum = x = 2 + 3, Other: y", None),
+        ("Run: Code: `x = 2 + 3` = x = 2 + 4, Other: y", "thought_tells_other_value"),
+        ("Run: Code: y, Other: z = y", "thought_tells_other_value"),
+        ("Other: to run code\nRun\n- Code: x = 2 + 3\n- Other: y", None),
+        ("Other: z. Run", "thought_tells_other_value"),
+        ("Other: to run code\nRun\n- Code: x = 2 + 3\n- Other: z", "thought_tells_other_value"),
+        ("Run it (Other: z, Code: x = 2 + 3, Other: y)", "thought_tells_other_value"),
+        ("Run: Code: x = 2 + 3, Other: z = a, more = y", "thought_tells_other_value"),
+    ],
+)
+def test_values_in_thoughts_may_be_code(thought, reason):
+    arguments = {"Code": "x = 2 + 3", "Other": "y"}
+    call = ToolCall("c", "Run", json.dumps(arguments))
+    turns = (Message("user", "run x = 2 + 3 and y, 4"), Message("assistant", thought=thought, tool_calls=(call,)))
+    row = Conversation(
+        (*turns, Message("tool", "{}", tool_call_id="c"), Message("assistant", "Done.")),
+        (CODE,),
+        metadata={"calls": [{"name": "Run", "spans": arguments}]},
+    )
+    assert first_failure(GATES, row) == (f"thoughts: {reason}" if reason else None)
 
 
 def test_a_search_that_found_nothing_may_be_loosened():
