@@ -5,7 +5,7 @@ Spans that carry values are never touched, so that whatever grounds a call can s
 
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 NOISY = 0.13
 """Share of user turns that are not clean, unless the persona says otherwise."""
@@ -84,10 +84,19 @@ def code_switched(text: str, protected: Iterable[str], rng: random.Random) -> st
 
 def _outside(text: str, protected: Iterable[str], edit: Callable[[list[str]], list[str]]) -> str:
     """Apply `edit` to what stands between the protected spans."""
-    spans = sorted({span for span in protected if span}, key=len, reverse=True)
-    pieces = re.split("(" + "|".join(map(re.escape, spans)) + ")", text) if spans else [text]
+    pieces = _divided(text, {span for span in protected if span})
     pieces[::2] = edit(pieces[::2])
     return "".join(pieces)
+
+
+def _divided(text: str, spans: Collection[str]) -> list[str]:
+    """`text` in pieces, every other one a span: the first that stands there, the longest of those."""
+    pieces, start = [], 0
+    while found := min(((at, -len(s), s) for s in spans if (at := text.find(s, start)) >= 0), default=None):
+        at, _, span = found
+        pieces += [text[start:at], span]
+        start = at + len(span)
+    return [*pieces, text[start:]]
 
 
 def _once(pieces: list[str], pairs: Sequence[tuple[str, str]], rng: random.Random) -> list[str]:

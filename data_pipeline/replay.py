@@ -24,7 +24,10 @@ def replays(conversation: Conversation, execute: Executor) -> str | None:
         return None
     try:
         for text, again in zip_longest(recorded, execute(conversation), fillvalue=_NONE):
-            if again is _NONE or not isinstance(text, str) or json.loads(text) != json.loads(json.dumps(again)):
+            if again is _NONE or not isinstance(text, str):
+                return "replay: result_differs"
+            written = json.dumps(again, ensure_ascii=False)
+            if text != written and json.loads(text) != json.loads(written):
                 return "replay: result_differs"
     except Exception:  # whatever goes wrong in a simulator, the row is not what it says
         return "replay: not_executable"

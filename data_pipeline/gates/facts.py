@@ -15,6 +15,7 @@ Day = tuple[int, int, int | None]
 """Month, day, and the year where it is told."""
 
 _DIGITS = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]+-?)?\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
+_DIGIT = re.compile(r"\d")
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z-]*\d)(?=[\d-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _QUANTITY = re.compile(
     r"\d+(?:st|nd|rd|th|am|pm|[ap]|h|hrs?|mins?|m?s|[kcmn]?m|[km]?g|lbs?|oz|m?l|[kmgt]b|[kmg]?hz|k?wh?|k?cal|[mk]ph|"
@@ -124,7 +125,7 @@ class Told:
     def unknown_fact(self, text: str, turn: int) -> str | None:
         """Kind of the first fact in `text` that was not told before `turn`: date, time, identifier or number."""
         text = _LIST_MARK.sub(" ", text) if ". " in text or ")" in text or "、" in text else text
-        tokens = set(_DIGITS.findall(text))
+        tokens = _tokens(text)
         if not tokens or all(self._has(self._tokens, token, turn) for token in tokens):
             return None  # everything with digits stands in what was told as it is
         told = {(month, day) for month, day, _ in days(text)}
@@ -199,7 +200,7 @@ class Told:
         return self._cache[key]
 
     def _tokens(self, place: int) -> set[str]:
-        found: set[str] = self._of("tokens", place, lambda text: set(_DIGITS.findall(text)))
+        found: set[str] = self._of("tokens", place, _tokens)
         return found
 
     def _folded(self, place: int) -> str:
@@ -243,6 +244,11 @@ class Told:
         """Names, descriptions and schemas of the tools: limits and choices may be told from there."""
         wires = [tool.to_wire()["function"] for tool in self._reading.conversation.tools]
         return fold(json.dumps(wires, ensure_ascii=False))
+
+
+def _tokens(text: str) -> set[str]:
+    """Everything with digits; many texts have none, and one digit is found sooner than what may stand before it."""
+    return set(_DIGITS.findall(text)) if _DIGIT.search(text) else set()
 
 
 def _sizes(content: Any) -> Iterator[int]:
