@@ -121,8 +121,8 @@ miles: mile, 英里
 meters: meter, 米
 kilograms: kg, kilogram, 公斤, 千克
 pounds: lb, lbs, pound, 磅
-celsius: 摄氏
-fahrenheit: 华氏
+celsius: 摄氏, c
+fahrenheit: 华氏, f
 km: kilometer, 公里, 千米
 kg: kilogram, 公斤, 千克
 """

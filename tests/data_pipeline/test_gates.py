@@ -112,6 +112,7 @@ def booked(
         ("90年代开业的罗马酒店", {"city": "罗马", "nights": 1990}),
         ("write to me@example.com about Rome", {"city": "Me <me@example.com>"}),
         ("a hotel in the District of Columbia", {"city": "Washington D.C."}),
+        ("25 degrees Celsius in Rome", {"city": "C"}),
         ("a hotel in Philadelfia", {"city": "Philadelphia"}),
     ],
 )
