@@ -29,6 +29,9 @@ COINS = frozenset(
         "starknet",
         "sui",
         "onchain",
+        "erc",
+        "blockscout",
+        "evm",
     )
 )
 """Words of tools beside which a token is a coin and an address is a hash."""
