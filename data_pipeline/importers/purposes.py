@@ -91,7 +91,7 @@ _QUALITIES = frozenset(
     re.findall(
         r"\w+",
         "current latest recent advanced all new top best full detailed optimized details detail info information data "
-        "list stats status summary metadata",
+        "list stats status summary metadata general",
     )
 )
 """Words that name no thing by themselves."""
@@ -183,7 +183,7 @@ def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str,
     heads = _swapped(verb, plain) + (_swapped(verb, inline) if inline != plain else [])
     subject = frozenset(_stem(w) for w in [*things, *words_of(plain)] if w not in _EMPTY and len(w) > 2)
     verb_zh = verb_zh or table["verbs"].get(name_verb, ("", ""))[1] or f"{verb} "
-    spoken = _spoken(things, (verb, name_verb), plain)
+    spoken = _spoken(things, [v for v in (verb, name_verb) if v], plain)
     thing_zh = translate(spoken)
     own_words = _own_chinese(raw.description)
     if own_words:
@@ -204,7 +204,7 @@ def purpose(raw: RawTool, things: Sequence[str], params: Mapping[str, tuple[str,
     )
 
 
-def _spoken(things: Sequence[str], verbs: Sequence[str | None], described: str) -> list[str]:
+def _spoken(things: Sequence[str], verbs: Sequence[str], described: str) -> list[str]:
     """Words for the thing: of the name, without its verbs; else of the description's object, where that is short."""
     forms = lexicon()["forms"]
     told = [word for word in things if forms.get(word) not in verbs and word not in (*verbs, "item", "a", "b")]

@@ -90,7 +90,7 @@ def lines(purpose: Purpose, params: Sequence[Param], own: str) -> Iterator[str]:
         yield from _sums(purpose.operation, params)
     elif purpose.whole_zh:
         yield f"{purpose.heads_zh[0]}{which}{{...}}"
-    elif purpose.server_only and purpose.act == "search" and "query" in parts:
+    elif purpose.server_only and purpose.thing_zh.isascii() and purpose.act == "search" and "query" in parts:
         yield from _on_the_server(purpose.thing_zh, parts["query"])
     else:
         yield from _on_things(purpose, parts, which)

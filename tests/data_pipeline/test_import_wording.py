@@ -273,3 +273,10 @@ def test_declared_results_keep_to_what_was_asked_for(orders, seed):
     assert 0 < len(rows) <= 2
     assert all(row["status"] == "paid" and row["placed_on"] >= "2025-03-01" for row in rows)
     assert world.execute(tools["createOrder"], {"sku": "BK-1"})["status"] == "open"
+
+
+def test_a_name_without_a_verb_keeps_its_thing(tmp_path):
+    cloud = tool("word_cloud_by_date", "Create a word cloud of the most common words in posts of a day", ["day"])
+    cloud["inputSchema"]["properties"] = {"day": {"type": "string", "format": "date"}}
+    (found,) = imported(tmp_path, cloud).catalogue.tools
+    assert found.noun == ("word cloud", "word cloud") and found.heads_zh[0] == "创建 word cloud"
