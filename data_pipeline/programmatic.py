@@ -68,11 +68,7 @@ class ProgrammaticTeacher:
         draft = self._draft(index, attempt, tool_set)
         messages = draft.messages if self._config.thoughts else [replace(m, thought=None) for m in draft.messages]
         metadata = {
-            "tool_set": tool_set.id,
-            "domain": tool_set.instances[0].base.domain,
-            "domains": sorted({i.base.domain for i in tool_set.instances}),
-            "tools": {i.tool.name: i.base.id for i in tool_set.instances},
-            "parameters": {i.tool.name: {public: key for key, public in i.names.items()} for i in tool_set.instances},
+            **tool_set.facts,
             "calls": draft.calls,
             **({"today": tool_set.today.isoformat()} if tool_set.today else {}),
             **draft.facts,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from data_pipeline.catalogue import NESTED, BaseTool
@@ -63,7 +63,7 @@ _SIZES = (18, 18, 17, 15, 12, 9, 6, 5)
 """Weights of sets with 1 to 8 tools."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `facts` are kept
 class ToolSet:
     """What the conversations of one set share, byte for byte."""
 
@@ -71,6 +71,17 @@ class ToolSet:
     instances: tuple[ToolInstance, ...]
     system: str | None
     today: date | None
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Whose tools these are, for the metadata of its conversations."""
+        return {
+            "tool_set": self.id,
+            "domain": self.instances[0].base.domain,
+            "domains": sorted({i.base.domain for i in self.instances}),
+            "tools": {i.tool.name: i.base.id for i in self.instances},
+            "parameters": {i.tool.name: {public: key for key, public in i.names.items()} for i in self.instances},
+        }
 
 
 def has_kind(tool: BaseTool, kinds: Sequence[str]) -> bool:
