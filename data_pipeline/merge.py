@@ -22,9 +22,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat, tee
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -33,6 +35,7 @@ from data_pipeline.data_card_facts import CardFacts
 from data_pipeline.decontaminate import References, read_references
 from data_pipeline.dedup import DuplicateIndex
 from data_pipeline.diversity import Diversity, DiversityMeter
+from data_pipeline.embeddings import ParaphraseIndex, TextEncoder
 from data_pipeline.exports import EXPORTS
 from data_pipeline.inputs import Input, open_inputs, read_inputs, reread_inputs
 from data_pipeline.outputs import SIDES, ExportWriter, ShardSeries
@@ -42,7 +45,7 @@ from fcdist import __version__
 from fcdist.config.entry import entry
 from fcdist.config.mapping import to_mapping
 from fcdist.config.run_folder import function_call_dir, merged_dir
-from fcdist.config.types import Config
+from fcdist.config.types import Config, MergeConfig
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import ShardWriter, file_sha256, write_json
@@ -182,10 +185,11 @@ def _decide(work: _Work, references: References, facts: CardFacts) -> Counter[st
     """
     settings = work.config.merge
     index = DuplicateIndex(work.database, settings.similarity or 2.0)
+    paraphrases = ParaphraseIndex(work.out / SCRATCH, settings.embedding_similarity)
     reasons: Counter[str] = Counter()
     with ShardWriter(work.out / REMOVED) as removed:
-        for row, (conversation, _) in enumerate(read_inputs(work.inputs)):
-            verdict = _verdict(row, conversation, references, index)
+        for row, (conversation, vector) in enumerate(_with_vectors(work.inputs, settings)):
+            verdict = _verdict(row, conversation, vector, references, index, paraphrases)
             if isinstance(verdict, tuple):
                 reason, collision = verdict
                 reasons[reason] += 1
@@ -206,15 +210,34 @@ def _decide(work: _Work, references: References, facts: CardFacts) -> Counter[st
     return reasons
 
 
+def _with_vectors(inputs: Sequence[Input], settings: MergeConfig) -> Iterator[tuple[Conversation, np.ndarray | None]]:
+    """Every conversation, with the vector of what the user says if there is a model for that."""
+    conversations = (conversation for conversation, _ in read_inputs(inputs))
+    if not settings.embedding_model:
+        return zip(conversations, repeat(None))
+    first, second = tee(conversations)
+    return zip(first, TextEncoder(settings)(second), strict=True)
+
+
 def _verdict(
-    row: int, conversation: Conversation, references: References, index: DuplicateIndex
+    row: int,
+    conversation: Conversation,
+    vector: np.ndarray | None,
+    references: References,
+    index: DuplicateIndex,
+    paraphrases: ParaphraseIndex,
 ) -> tuple[str, dict[str, Any]] | list[int]:
     """Why a conversation goes and what it collides with, or the rows a kept one must stay with."""
     if found := references.check(conversation):
         return f"contaminated_{found.reason}", found.collision()
-    result = index.add(row, conversation, contrast_pair(conversation))
+    paraphrased = None if vector is None else paraphrases.nearest(conversation, vector)
+    result = (
+        ("similar_embedding", paraphrased) if paraphrased else index.add(row, conversation, contrast_pair(conversation))
+    )
     if isinstance(result, tuple):
         return result[0], {"id": result[1].id, "row": result[1].row, "similarity": result[1].similarity}
+    if vector is not None:
+        paraphrases.keep(row, conversation, vector)
     return [collision.row for collision in result]
 
 
