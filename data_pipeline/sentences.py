@@ -223,7 +223,7 @@ class _Writer:
 
 
 _NEEDS_AN = re.compile(r"\b[Aa] ?$")
-_VOWEL = re.compile(r"[aeiou8](?!ne\b|ni|se)|11|18", re.I)
+_VOWEL = re.compile(r"(?!one\b|uni|use)[aeiou8]|11|18", re.I)
 
 
 _LEFT_OVER = (

@@ -11,7 +11,7 @@ from data_pipeline.dialogues.requests import one_request
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import issued_identifier, issues
-from data_pipeline.wording import attribute, phrase
+from data_pipeline.wording import attribute, capital
 
 
 def write_follow_up(draft: Draft) -> None:
@@ -39,9 +39,9 @@ def write_follow_up(draft: Draft) -> None:
 def _ellipsis(draft: Draft, param: Param, value: Value) -> str:
     if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
         return draft.words("follow", t=value.text)
-    worded = phrase(param, value, draft.language, draft.rng).lstrip(": ，：")
-    named = worded if param.phrases_en else attribute(param, value, draft.language, draft.rng)
-    return draft.words("follow_attr", t=value.text, n=draft.noun(param), a=named)
+    named = attribute(param, value, draft.language, draft.rng)
+    options = [o for o in draft.options("follow_attr") if "{a}" not in o or "=" not in named]
+    return capital(str(draft.rng.choice(options)).format(t=value.text, n=draft.noun(param), a=named))
 
 
 def recall(draft: Draft, instance: ToolInstance, values: Values, result: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from data_pipeline.dialogues.draft import Draft, Values
 from data_pipeline.replies import answer, head_of, replies, third_person
 from data_pipeline.slots import join_words
 from data_pipeline.surface import ToolInstance
-from data_pipeline.toolsets import draw_tool, related
+from data_pipeline.toolsets import draw_tool, related, subject_of
 from data_pipeline.wording import remark
 
 KINDS = {"removed": 26, "near_miss": 20, "howto": 14, "hypothetical": 14, "in_context": 10, "small_talk": 16}
@@ -61,18 +61,28 @@ def _removed(draft: Draft) -> bool:
 
 
 def _near_miss(draft: Draft) -> bool:
-    """A sibling of an offered tool is wanted: of the same things, else of the same domain."""
+    """A sibling of an offered tool is wanted: of the same things, else one of its domain that is near to it."""
     siblings = [i for i in draft.tool_set.instances if i.base.group != i.base.id]
     if siblings and draft.rng.random() < 0.6:
         near = draft.rng.choice(siblings)
         wish = _wish(draft, lambda tool: tool.group == near.base.group)
-    else:
-        near = draft.pick()
-        wish = _wish(draft, lambda tool: tool.domain == near.base.domain)
+        if wish is not None:
+            refuse(draft, wish, near)
+            return True
+    near = draft.pick()
+    wish = _wish(draft, lambda tool: tool.domain == near.base.domain and closeness(tool, near.base) > 0)
     if wish is None:
         return False
-    refuse(draft, wish, near)
+    refuse(draft, wish, max(draft.tool_set.instances, key=lambda i: closeness(wish.base, i.base)))
     return True
+
+
+def closeness(first: BaseTool, second: BaseTool) -> int:
+    """How much two tools of one catalogue have in common: what they are about, what they take, what they do."""
+    if first.domain != second.domain:
+        return 0
+    kinds = [{param.spec.get("pool") or param.spec.get("kind") for param in t.params} - {None} for t in (first, second)]
+    return 2 * len(subject_of(first) & subject_of(second)) + len(kinds[0] & kinds[1]) + (first.act == second.act)
 
 
 def _wish(draft: Draft, fits: Callable[[BaseTool], bool]) -> Wish | None:

@@ -46,7 +46,9 @@ def write_parallel(draft: Draft) -> None:
     if len(several) < 2:
         return _repeat(draft, instance)
     joined = Value(None, join_words([value.text for value in several.values()], draft.language))
-    draft.say(draft.request(instance, {**values, param.key: joined}))
+    text = draft.request(instance, {**values, param.key: joined})
+    titles = join_words([f"《{value.text}》" for value in several.values()], draft.language)
+    draft.say(text.replace(f"《{joined.text}》", titles))
     draft.facts["kind"] = "listed"
     planned = [(instance, {**values, param.key: value}) for value in several.values()]
     results = draft.call(planned)

@@ -19,6 +19,8 @@ from data_pipeline.slot_types.base import (
 )
 from data_pipeline.slot_types.tables import CURRENCIES, currency_names
 
+_PLURAL_UNIT = re.compile(r"^([a-z]{2,})s\b")
+
 
 def with_unit(text: str, spec: Spec, context: Context) -> str:
     """`text` followed by the slot's unit in the conversation's language ("u": "kg;kilograms|千克")."""
@@ -28,6 +30,8 @@ def with_unit(text: str, spec: Spec, context: Context) -> str:
     if context.chinese:
         return text + str(context.rng.choice((chinese or english).split(";")))
     unit = context.rng.choice(english.split(";"))
+    if text in ("1", "one"):
+        unit = _PLURAL_UNIT.sub(r"\1", unit)
     return f"{text}{unit}" if unit in ("°", "°C", "%") else f"{text} {unit}"
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from data_pipeline.catalogue import load_catalogue
-from data_pipeline.dialogues.negative import KINDS
+from data_pipeline.dialogues.negative import KINDS, closeness
 from data_pipeline.gates import GATES, first_failure
 from data_pipeline.links import links
 from data_pipeline.preferences import PreferencePairs
@@ -122,6 +122,32 @@ def test_what_is_missing_is_noted_with_the_nouns_of_the_whole_tool(written):
     for conversation in of(written, "slot_filling", "full"):
         missing = {item["noun"] for item in conversation.metadata["missing"]}
         assert missing <= set(conversation.metadata["nouns"])
+
+
+_GLITCHES = {
+    "both": r"[，、：；。][，、：；]|,,|\?\?|[?!]\.|,\.|\{\w*\}|\bNone\b|\"\"|“”|《》|「」|（）|\(\)|(?<=\S)  (?=\S)",
+    "en": r"\w [,.?!](?:\s|$)|\b[Aa] (?=[aeio]\w{2})(?!one)|\b(?:with|for|on|in|at|by|of) of\b|"
+    r"(?<![\w.,-])1 (?:days|hours|minutes|years|times|people|nights|guests)\b",
+    "zh": r"[\d一-龥] ?(?:hours?|minutes?|days?|years?|meters|kilometers|seconds|people|dollars|degrees)\b",
+}
+"""What empty slots, clashing parts and the other language's words leave behind."""
+
+
+def test_no_turn_has_the_marks_of_a_broken_template(written):
+    broken = {language: re.compile(f"{_GLITCHES['both']}|{_GLITCHES[language]}") for language in ("en", "zh")}
+    for conversation in written:
+        for message in conversation.messages:
+            text = message.content or ""
+            if message.role in ("user", "assistant"):
+                assert not (found := broken[conversation.language].search(text)), (found[0], text)
+                assert not re.search("《[^》]*、[^》]*》", text), text
+                assert all(text.count(a) == text.count(b) for a, b in ("()", "（）", "“”", "《》", "「」")), text
+
+
+def test_tools_of_one_domain_are_near_where_they_share_things_or_acts():
+    catalogue = {tool.id: tool for tool in load_catalogue().tools}
+    cancel, city = catalogue["cancel_booking"], catalogue["lookup_airport_city"]
+    assert closeness(cancel, city) == 0 < closeness(catalogue["search_flights"], catalogue["search_hotels"])
 
 
 def test_nobody_greets_twice_and_formal_people_stay_formal(written):
