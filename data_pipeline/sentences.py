@@ -13,7 +13,7 @@ A template fits a set of values when it can say all of them and needs no other.
 
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -28,6 +28,8 @@ Phrase = Callable[[str], str]
 """Parameter → its own phrase."""
 _FOLDER = Path(__file__).parent / "catalogue"
 _SLOT = re.compile(r"(\w+)(?:([@#~!])([\w ]*))?$")
+_NEXT = {ends: re.compile(f"[{{[<{re.escape(ends)}]") for ends in ("", "|]", "|>")}
+"""Characters that end a part → what ends a literal in it."""
 _PLURALS = {"person": "people", "child": "children", "loaf": "loaves", "box": "boxes", "dish": "dishes"}
 _SAMPLE = 3
 """Fitting templates tried before an alternative without the right slots counts as a misfit."""
@@ -55,7 +57,36 @@ class Choice:
     optional: bool
 
 
-Part = tuple["str | Slot | Rest | Choice", ...]
+Item = str | Slot | Rest | Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What stands between two brackets, or a whole line; what it says is gathered once, as lines are written often."""
+
+    items: tuple[Item, ...]
+    needed: frozenset[str]
+    """Values without which it cannot be written."""
+    known: frozenset[str]
+    """Values that it can say."""
+    open: bool
+    """Has a place for values that it does not name."""
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> "Part":
+        """The part made of `items`."""
+        slots = frozenset(item.key for item in items if isinstance(item, Slot))
+        choices = [item for item in items if isinstance(item, Choice)]
+        if not choices:
+            return cls(tuple(items), slots, slots, any(isinstance(item, Rest) for item in items))
+        inner = [part for choice in choices for part in choice.parts]
+        always = (frozenset.intersection(*(p.needed for p in c.parts)) for c in choices if not c.optional)
+        return cls(
+            tuple(items),
+            slots.union(*always),
+            slots.union(*(part.known for part in inner)),
+            any(isinstance(item, Rest) for item in items) or any(part.open for part in inner),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +96,11 @@ class Template:
     part: Part
     whole: bool
     """A sentence of its own; otherwise an imperative."""
-    needed: frozenset[str]
-    known: frozenset[str]
-    open: bool
-    """Has a place for values that it does not name."""
 
     def fits(self, given: frozenset[str]) -> bool:
         """Whether it needs nothing else than `given`, and can say it all."""
-        return self.needed <= given and (self.open or given <= self.known)
+        part = self.part
+        return part.needed <= given and (part.open or given <= part.known)
 
 
 class _MissingError(Exception):
@@ -91,15 +119,7 @@ def compiled(line: str) -> Template:
     """Parse one line. Raises GenerationError that quotes the line."""
     whole = line.startswith("!")
     stream = _Stream(line[1:].lstrip() if whole else line)
-    part = stream.sequence("")
-    slots = list(_slots(part, needed_only=False))
-    return Template(
-        part,
-        whole,
-        frozenset(_slots(part, needed_only=True)),
-        frozenset(slots),
-        any(isinstance(item, Rest) for item in _flat(part)),
-    )
+    return Template(stream.sequence(""), whole)
 
 
 class _Stream:
@@ -109,24 +129,23 @@ class _Stream:
 
     def sequence(self, ends: str) -> Part:
         """Items up to one of the characters `ends`, which is not consumed."""
-        items: list[str | Slot | Rest | Choice] = []
-        literal = ""
-        while self._at < len(self._text) and self._text[self._at] not in ends:
-            char = self._text[self._at]
-            if char not in "{[<":
-                literal += char
+        items: list[Item] = []
+        while self._at < len(self._text) and (char := self._text[self._at]) not in ends:
+            if char in "{[<":
                 self._at += 1
-                continue
-            if literal:
-                items.append(literal)
-                literal = ""
-            self._at += 1
-            items.append(self._slot() if char == "{" else self._choice("]" if char == "[" else ">"))
-        if literal:
-            items.append(literal)
+                items.append(self._slot() if char == "{" else self._choice("]" if char == "[" else ">"))
+            else:
+                items.append(self._literal(ends))
         if ends and self._at >= len(self._text):
             raise self._broken(f"{ends[-1]!r} is missing")
-        return tuple(items)
+        return Part.of(items)
+
+    def _literal(self, ends: str) -> str:
+        """Text up to the next bracket that opens, or one of `ends`."""
+        start = self._at
+        found = _NEXT[ends].search(self._text, start)
+        self._at = found.start() if found else len(self._text)
+        return self._text[start : self._at]
 
     def _choice(self, end: str) -> Choice:
         parts = [self.sequence("|" + end)]
@@ -151,23 +170,6 @@ class _Stream:
         return GenerationError(f"request template {self._text!r}: {why}")
 
 
-def _flat(part: Part) -> Iterator[object]:
-    for item in part:
-        yield item
-        if isinstance(item, Choice):
-            for inner in item.parts:
-                yield from _flat(inner)
-
-
-def _slots(part: Part, needed_only: bool) -> Iterator[str]:
-    for item in part:
-        if isinstance(item, Slot):
-            yield item.key
-        elif isinstance(item, Choice) and not (needed_only and item.optional):
-            inner = [set(_slots(p, needed_only)) for p in item.parts]
-            yield from sorted(set.intersection(*inner) if needed_only else set.union(*inner))
-
-
 @dataclass(slots=True)
 class _Writer:
     values: Values
@@ -177,7 +179,7 @@ class _Writer:
 
     def part(self, part: Part) -> str:
         out, said, skipped = "", False, False  # since the last literal
-        for item in part:
+        for item in part.items:
             text = self._item(item)
             if text.startswith("the ") and out.endswith(("the ", "The ")):
                 text = text[4:]
@@ -192,16 +194,16 @@ class _Writer:
             said, skipped = not literal and (said or bool(text)), not literal and (skipped or not text)
         return out
 
-    def _item(self, item: "str | Slot | Rest | Choice") -> str:
+    def _item(self, item: Item) -> str:
         if isinstance(item, str):
             return item
         if isinstance(item, Rest):
             return "\0"
         if isinstance(item, Slot):
             return self._value(item)
-        fitting = [p for p in item.parts if set(_slots(p, needed_only=True)) <= self.values.keys()]
+        fitting = [p for p in item.parts if self.values.keys() >= p.needed]
         if item.optional:
-            saying = [p for p in fitting if next(_slots(p, needed_only=False), None) is not None]
+            saying = [p for p in fitting if p.known]
             fitting = saying or fitting
             if not fitting or (not saying and len(item.parts) == 1 and self.rng.random() < 0.5):
                 return ""
@@ -276,7 +278,7 @@ def written(
         except _MissingError:
             continue
         left = [key for key in values if key not in writer.used]
-        if left and not template.open:
+        if left and not template.part.open:
             continue
         before, _, after = text.partition("\0")
         text = (rest(before, left) if left else before) + after

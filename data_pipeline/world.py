@@ -7,6 +7,7 @@ cannot be cancelled again, a search also finds what was created, and what is tak
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from data_pipeline.catalogue import BaseTool, Param
@@ -167,20 +168,26 @@ class World:
                         if inner in maker.out.values():
                             result[field][0][other] = next(made[key] for key, is_ in maker.out.items() if is_ == inner)
 
+    def _rows(
+        self, columns: Mapping[str, Any], count: int, rng: random.Random, names: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """`count` rows with different first columns, none of which was asked for; fewer where chance gives fewer."""
+        rows: list[dict[str, Any]] = []
+        first = next(iter(columns))
+        # Identifiers are issued for rows that are not shown, too: as many whatever the first columns are.
+        issues = any(_parsed(str(spec))[0] == "id" for spec in columns.values())
+        for _ in range(20):
+            if len(rows) == count and not issues:
+                break
+            row = {key: self._field(_wanted(key, item, names), rng, names) for key, item in columns.items()}
+            if len(rows) < count and row[first] not in {*self._echo.values(), *(r[first] for r in rows)}:
+                rows.append(row)
+        return rows
+
     def _field(self, spec: Any, rng: random.Random, names: Mapping[str, Any]) -> Any:
-        if isinstance(spec, Mapping):
-            rows: list[dict[str, Any]] = []
-            for _ in range(20):
-                row = {key: self._field(_wanted(key, item, names), rng, names) for key, item in spec["of"].items()}
-                asked = row[next(iter(row))] in self._echo.values()
-                if (
-                    len(rows) < spec["list"]
-                    and not asked
-                    and all(row[next(iter(row))] != r[next(iter(r))] for r in rows)
-                ):
-                    rows.append(row)
-            return rows
-        kind, _, rest = str(spec).partition(" ")
+        if isinstance(spec, dict):
+            return self._rows(spec["of"], spec["list"], rng, names)
+        kind, rest, parts = _parsed(str(spec))
         if kind == "=":
             return evaluate(rest, names)
         if kind == "pool" and rest in self._echo and rest in _VARIANTS:
@@ -194,12 +201,11 @@ class World:
             english, _, chinese = rest.partition("|")
             return chinese if self._chinese and chinese else english
         if kind == "dice":
-            dice, sides = (int(names[key]) for key in rest.split())
+            dice, sides = (int(names[key]) for key in parts)
             return sum(rng.randint(1, sides) for _ in range(dice))
         if kind == "pick":
             english, _, chinese = rest.partition("|")
             return rng.choice((chinese if self._chinese and chinese else english).split("/"))
-        parts = rest.split()
         if kind == "int":
             value = rng.randint(int(parts[0]), int(parts[1]))
             return round(value, -max(0, len(str(abs(value))) - 4))
@@ -214,6 +220,13 @@ class World:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(spec: str) -> tuple[str, str, tuple[str, ...]]:
+    """Kind of a result's field, what stands after it, and the words of that."""
+    kind, _, rest = spec.partition(" ")
+    return kind, rest, tuple(rest.split())
 
 
 def _is_text(param: Param, arguments: Mapping[str, Any]) -> bool:

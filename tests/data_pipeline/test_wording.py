@@ -57,7 +57,7 @@ def test_templates_name_real_parameters_and_can_say_all_of_them(language):
             continue
         keys = {param.key for param in by_id[key].params}
         templates = [compiled(line) for line in lines]
-        assert all(template.known <= keys for template in templates), key
+        assert all(template.part.known <= keys for template in templates), key
         required = frozenset(param.key for param in by_id[key].params if param.required)
         assert any(template.fits(frozenset(keys)) or template.fits(required) for template in templates), key
 
