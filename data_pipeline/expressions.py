@@ -45,6 +45,16 @@ def _first_word(words: Sequence[str], direction: str | float) -> str:
     return max(words) if direction == "desc" else min(words)
 
 
+_ACTIVITY = {"sedentary": 1.2, "light": 1.375, "moderate": 1.55, "intense": 1.725}
+"""Energy of a day as a multiple of that at rest."""
+
+
+def _daily_energy(weight_kg: float, height_cm: float, age: float, gender: str, activity: str) -> float:
+    """Kilocalories a day after Mifflin and St Jeor (1990), times the customary factor for the activity."""
+    at_rest = 10 * weight_kg + 6.25 * height_cm - 5 * age + (5 if gender == "male" else -161)
+    return round(at_rest * _ACTIVITY[activity])
+
+
 _DOLLARS = {
     **{"USD": 1.0, "EUR": 1.08, "GBP": 1.27, "CNY": 0.14, "JPY": 0.0067, "KRW": 0.00073, "INR": 0.012},
     **{"SGD": 0.74, "AUD": 0.66, "CAD": 0.73, "CHF": 1.12},
@@ -58,6 +68,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "slope": lambda points: _line(points)[0],
     "intercept": lambda points: _line(points)[1],
     "first_word": _first_word,
+    "daily_energy": _daily_energy,
     "log": math.log,
     "comb": math.comb,
     "perm": math.perm,

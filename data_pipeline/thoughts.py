@@ -67,9 +67,14 @@ def before_calls(calls: Sequence[PlannedCall], seen: str, language: str, rng: ra
 def _one_tool(calls: Sequence[PlannedCall], language: str, rng: random.Random) -> str:
     """Several calls of one tool: what tells them apart, and what is the same in all of them."""
     facts = [_facts(call, language) for call in calls]
-    shared = [fact for fact in facts[0] if all(fact in other for other in facts)]
+    first = calls[0].facts
+    same = {name for name, value in first.items() if all(call.facts.get(name) == value for call in calls)}
+    shared = [fact for name, fact in zip(first, facts[0], strict=True) if name in same]
     comma, semicolon, colon = ("，", "；", "：") if language == "zh" else (", ", "; ", ": ")
-    own = [comma.join(fact for fact in each if fact not in shared) for each in facts]
+    own = [
+        comma.join(fact for name, fact in zip(call.facts, each, strict=True) if name not in same)
+        for call, each in zip(calls, facts, strict=True)
+    ]
     if sum(map(len, shared)) + sum(map(len, own)) > _MAX_THOUGHT:
         shared = [fact.partition(colon)[0] for fact in shared]
     table = layouts()[language]["calls_shared" if shared else "calls_of_one"]

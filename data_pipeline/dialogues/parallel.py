@@ -29,7 +29,7 @@ def write_parallel(draft: Draft) -> None:
         for i in draft.tool_set.instances
         if i.base.act in ("get", "search", "compute")
         for p in i.params
-        if p.required and p.kind in VARIED
+        if p.required and p.kind in VARIED and p.key != "limit"
     ]
     if not usable:
         return _repeat(draft, draft.pick())
@@ -63,7 +63,9 @@ def _labelled(draft: Draft, value: Value, text: str) -> str:
     """An answer that says which of the values it is for."""
     if str(value.arg).casefold() in text.casefold():
         return text
-    return f"{capital(value.text)}{'：' if draft.chinese else ': '}{text}"
+    if draft.chinese:
+        return f"{value.text}：{text}"
+    return f"For {value.text}, {text if text.startswith('I ') else text[:1].lower() + text[1:]}"
 
 
 def _two_tools(draft: Draft) -> None:

@@ -20,6 +20,8 @@ from data_pipeline.slot_types.base import (
 from data_pipeline.slot_types.tables import CURRENCIES, currency_names
 
 _PLURAL_UNIT = re.compile(r"^([a-z]{2,})s\b")
+_LEAST_CARD = 13
+"""Digits of the shortest card number; as many with nothing but blanks between them could be taken for one."""
 
 
 def with_unit(text: str, spec: Spec, context: Context) -> str:
@@ -197,7 +199,9 @@ def _numbers(spec: Spec, context: Context) -> Value:
     layouts = (
         ["、".join(words), "，".join(words)] if context.chinese else [" and ".join([", ".join(words[:-1]), words[-1]])]
     )
-    layouts += [", ".join(words), ", ".join(words), f"[{', '.join(words)}]", " ".join(words)]
+    layouts += [", ".join(words), ", ".join(words), f"[{', '.join(words)}]"]
+    if sum(map(len, words)) < _LEAST_CARD:
+        layouts.append(" ".join(words))
     return Value(args, context.rng.choice(layouts), {str(i): w for i, w in enumerate(words)})
 
 

@@ -1,6 +1,7 @@
 """Dates, numbers and formulas: what is sampled is read back by code that does not know the sampler."""
 
 import random
+import re
 from datetime import date, timedelta
 
 import pytest
@@ -41,7 +42,27 @@ def test_every_slot_of_every_tool_carries_its_value_in_its_words(language):
                 assert isinstance(leaf, dict) or follows(found, leaf, today), (tool.id, param.key, value)
 
 
+def test_a_computed_result_depends_on_every_argument():
+    """Only what the result is computed for (a dish, a crop) and how it is rounded stay out of the formula."""
+    aside = {("scale_recipe", "dish"), ("fertilizer_need", "crop"), ("grade_average", "precision")}
+    ignored = set()
+    for tool in load_catalogue().tools:
+        formulas = " ".join(v for v in (tool.out or {}).values() if isinstance(v, str) and v.startswith("="))
+        if formulas:
+            ignored |= {(tool.id, p.key) for p in tool.params if not re.search(rf"\b{p.key}\b", formulas)}
+    assert ignored == aside
+
+
+def test_numbers_with_only_blanks_between_them_are_too_few_for_a_card_number():
+    context = Context(random.Random(3), "en", None, load_catalogue().pools, lambda kind: kind)
+    texts = [sample({"t": "ints", "lo": 1, "hi": 900}, context).text for _ in range(300)]
+    bare = [text for text in texts if re.fullmatch(r"[\d ]+", text)]
+    assert bare and all(len(text.replace(" ", "")) < 13 for text in bare)
+
+
 def test_formulas_compute_and_refuse_anything_else():
+    person = {"weight_kg": 70, "height_cm": 175, "age": 30, "gender": "male", "activity": "sedentary"}
+    assert evaluate("daily_energy(weight_kg, height_cm, age, gender, activity)", person) == 1978
     assert evaluate("0.5 * mass * velocity ** 2", {"mass": 2, "velocity": 3}) == 9
     assert evaluate("median(numbers)", {"numbers": [3, 1, 2]}) == 2
     with pytest.raises(GenerationError, match="__import__"):
