@@ -76,6 +76,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gcd": math.gcd,
     "lcm": math.lcm,
     "mean": statistics.fmean,
+    "round": lambda number, digits: round(number, int(digits)),
     "median": statistics.median,
     "stdev": statistics.stdev,
     "variance": statistics.variance,
