@@ -61,7 +61,9 @@ def write_parallel(draft: Draft) -> None:
 
 def _labelled(draft: Draft, value: Value, text: str) -> str:
     """An answer that says which of the values it is for."""
-    if str(value.arg).casefold() in text.casefold():
+    # The 7 of "7 liters" also stands in "8.57 minutes", so a number has to be there with its unit.
+    said = value.text if isinstance(value.arg, int | float) else str(value.arg)
+    if said.casefold() in text.casefold():
         return text
     if draft.chinese:
         return f"{value.text}：{text}"
