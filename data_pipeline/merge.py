@@ -97,7 +97,12 @@ def merge(config: Config, run_dir: Path, check: Check = check_gates, console: Co
             for conversation, reason in source.rejected():
                 facts.add_refused(conversation, "rejected", reason)
         diversity = work.meter.figures()
-        settings = {key: value for key, value in claim["settings"].items() if value not in ("", [])}
+        unused = () if config.merge.embedding_model else ("merge.embedding_",)
+        settings = {
+            key: value
+            for key, value in claim["settings"].items()
+            if value not in ("", []) and not key.startswith(unused)
+        }
         merge_facts = {
             "read": facts.sides.total() + removed.total(),
             "tool_signatures": work.meter.num_tool_signatures(),
