@@ -234,8 +234,10 @@ _LEFT_OVER = (
     (re.compile(r"[：，、]+(?=[。？！]|$)"), ""),
     (re.compile(r" +(?=[?.!,](?: |$))"), ""),
     (re.compile(r"(?<=\w)  +(?=\w)"), " "),
+    (re.compile(r"\b(?:My|Our|The|An?) the same\b"), "The same"),
+    (re.compile(r"\b(?:my|our|the|an?) the same\b"), "the same"),
 )
-"""Marks and blanks that parts which were not said leave behind."""
+"""Marks and blanks that parts which were not said leave behind, and determiners before a thing that brings its own."""
 
 
 def article_before(text: str) -> str:

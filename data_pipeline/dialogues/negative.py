@@ -11,8 +11,9 @@ from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import draw_tool, related, subject_of
 from data_pipeline.wording import remark
 
-KINDS = {"removed": 26, "near_miss": 20, "howto": 14, "hypothetical": 14, "in_context": 10, "small_talk": 16}
-"""Kinds of negatives and their weights."""
+KINDS = {"removed": 36, "near_miss": 20, "howto": 11, "hypothetical": 11, "in_context": 8, "small_talk": 14}
+"""Kinds of negatives and their weights: what users ask of tools that are not there is the commonest, and the hardest to
+learn, because the thought begins as before a call."""
 _MAX_HEADS = 4
 
 
