@@ -44,6 +44,12 @@ _RATED = ("hotel", "restaurant", "product", "dish", "movie", "book", "subject", 
 _WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
 _TITLED = ("movie", "show", "song", "book", "painting", "law")
 """Entities whose names Chinese puts between 《 and 》."""
+_COUNTED = (
+    *(("年份", "年"), ("人口", "人"), ("人数", "人"), ("游客量", "人次"), ("病例数", "例"), ("卫星数量", "颗")),
+    *(("专辑数量", "张"), ("页数", "页"), ("集数", "集"), ("航站楼数量", "座"), ("展品数量", "件")),
+    *(("条款数量", "条"), ("进球数", "个"), ("胜场数", "场"), ("字母数量", "个")),
+)
+"""End of a Chinese noun → the measure word after its number."""
 _INDEFINITE = re.compile(r"\ban? ")
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")
 
@@ -373,8 +379,8 @@ def _said(noun: str, noun_zh: str, field: str, unit: str) -> tuple[str, str]:
     """The sentences that tell `field` with its unit."""
     blank = "" if unit.startswith(("%", "°")) or not unit else " "
     told = "{unit}" if unit else ""
-    year = "年" if noun_zh.endswith("年份") else ""
-    return f"The {noun} is {{{field}}}{blank}{told}.", f"{noun_zh}是{{{field}}}{told}{year}。"
+    counted = "" if unit else next((word for end, word in _COUNTED if noun_zh.endswith(end)), "")
+    return f"The {noun} is {{{field}}}{blank}{told}.", f"{noun_zh}是{{{field}}}{told}{counted}。"
 
 
 def titled(entity: str, name: str) -> str:

@@ -100,8 +100,15 @@ def _divided(text: str, spans: Collection[str]) -> list[str]:
 
 
 def _once(pieces: list[str], pairs: Sequence[tuple[str, str]], rng: random.Random) -> list[str]:
-    """Replace one occurrence of one of `pairs`."""
-    found = [(i, pattern, new) for i, piece in enumerate(pieces) for pattern, new in pairs if re.search(pattern, piece)]
+    """Replace one occurrence of one of `pairs` that no span touches: a word right after an address would join it."""
+    found = [
+        (i, pattern, new)
+        for i, piece in enumerate(pieces)
+        for pattern, new in pairs
+        if (match := re.search(pattern, piece)) is not None
+        and (i == 0 or match.start() > 0)
+        and (i == len(pieces) - 1 or match.end() < len(piece))
+    ]
     if found:
         i, pattern, new = rng.choice(found)
         pieces[i] = re.sub(pattern, new, pieces[i], count=1)

@@ -35,7 +35,8 @@ def head_of(tool: BaseTool, language: str) -> str:
     if tool.id.startswith("lookup_"):
         return f"查询{tool.noun[1]}" if language == "zh" else f"look up the {tool.noun[0]}"
     heads = tool.heads_zh if language == "zh" else tool.heads_en
-    return next(head for head in heads if "{" not in head and head[-1] not in "?？")
+    head = next(head for head in heads if "{" not in head and head[-1] not in "?？")
+    return head.replace("一下", "")  # 没法查天气, not 没法查一下天气
 
 
 def is_plural(noun: str) -> bool:

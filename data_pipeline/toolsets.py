@@ -245,7 +245,9 @@ def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.
         if any(map(allows_changes, chosen)):
             break
         add(draw_tool(tools, rng, allows_changes))
-    if set(categories) & _NEED_VALUES and not any(map(takes_values, chosen)):
+    for _ in range(_TRIES if set(categories) & _NEED_VALUES else 0):
+        if any(map(takes_values, chosen)):
+            break
         add(draw_tool(tools, rng, takes_values))
     if not chosen:
         add(draw_tool(tools, rng, lambda t: any(p.required for p in t.params)))

@@ -25,7 +25,7 @@ _TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我")}
 """Imperatives that already name the speaker do not go with frames in which the speaker acts."""
 _BY_ME = {
     "en": re.compile(r"\b(?:I need to|I'd like to|I want to|I'm trying to|I have to|we need to|let's)\b|\bme\b", re.I),
-    "zh": re.compile("我|给|咱"),
+    "zh": re.compile("我|给|咱|^想"),
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
 _CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]+\w|\d)")

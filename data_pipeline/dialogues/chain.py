@@ -15,7 +15,7 @@ from data_pipeline.wording import capital
 
 _BRIDGES = (
     ("Great, ", "Now ", "Next, ", "Good. Now ", "Thanks, then ", "Perfect, ", "OK, then "),
-    ("好的，那就", "接下来", "那么", "好，再", "谢谢，然后", "行，那就", "可以，"),
+    ("好的，那就", "接下来，", "那么", "好，再", "谢谢，然后", "行，那就", "可以，"),
 )
 _TURNS_BACK = (
     ("Actually, ", "On second thought, ", "Hmm, ", "Sorry, please ", "Change of plan: "),

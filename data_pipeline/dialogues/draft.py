@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from data_pipeline.catalogue import BaseTool, Catalogue, Param
+from data_pipeline.catalogue import BaseTool, Catalogue, Param, titled
 from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
@@ -68,6 +68,10 @@ class Draft:
     def noun(self, param: Param) -> str:
         """What the parameter is called in the conversation's language."""
         return param.noun_zh if self.chinese else param.noun
+
+    def named(self, param: Param, value: Value) -> str:
+        """The user's words for `value` where they stand alone: Chinese marks the titles of works."""
+        return titled(str(param.spec.get("pool")), value.text) if self.chinese and param.kind == "pool" else value.text
 
     def head(self, tool: BaseTool) -> str:
         """What `tool` does, as the assistant says it to the user."""

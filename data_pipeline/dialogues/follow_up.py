@@ -17,8 +17,9 @@ from data_pipeline.wording import attribute, capital
 def write_follow_up(draft: Draft) -> None:
     """A request, then the same with another value once or twice; or a second request of its own."""
     rng = draft.rng
-    usable = [(i, p) for i in draft.tool_set.instances for p in i.params if p.required and p.kind in VARIED]
-    usable = [(i, p) for i, p in usable if i.base.act in ("get", "search", "compute")] or usable
+    # "And the coffee maker?" asks about another thing; it never orders, books or reviews one.
+    readers = [i for i in draft.tool_set.instances if i.base.act in ("get", "search", "compute")]
+    usable = [(i, p) for i in readers for p in i.params if p.required and p.kind in VARIED]
     if not usable or rng.random() < 0.1:
         return write_two_requests(draft)
     instance, param = rng.choice(usable)
@@ -38,10 +39,10 @@ def write_follow_up(draft: Draft) -> None:
 
 def _ellipsis(draft: Draft, param: Param, value: Value) -> str:
     if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
-        return draft.words("follow", t=value.text)
+        return draft.words("follow", t=draft.named(param, value))
     named = attribute(param, value, draft.language, draft.rng)
     options = [o for o in draft.options("follow_attr") if "{a}" not in o or "=" not in named]
-    return capital(str(draft.rng.choice(options)).format(t=value.text, n=draft.noun(param), a=named))
+    return capital(str(draft.rng.choice(options)).format(t=draft.named(param, value), n=draft.noun(param), a=named))
 
 
 def recall(draft: Draft, instance: ToolInstance, values: Values, result: Mapping[str, Any]) -> None:

@@ -125,7 +125,7 @@ def _answer_question(draft: Draft, instance: ToolInstance, asked: str, answered:
 
 def _mentioned(base: BaseTool, language: str) -> str:
     """What `base` does, where it is talked about and not ordered: 查一下天气 → 查天气."""
-    return head_of(base, language).replace("一下", "").replace("帮忙", "")
+    return head_of(base, language).replace("帮忙", "")
 
 
 def _in_context(draft: Draft) -> bool:

@@ -55,7 +55,7 @@ def statement(draft: Draft, param: Param, value: Value) -> str:
     """ "the date is next Friday" / 日期是下周五."""
     noun = draft.noun(param)
     if draft.chinese:
-        return f"{noun}是{value.text}"
+        return f"{noun}是{draft.named(param, value)}"
     return f"the {noun} {'are' if is_plural(noun) else 'is'} {value.text}"
 
 

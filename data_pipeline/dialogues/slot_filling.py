@@ -85,7 +85,7 @@ def given_words(draft: Draft, values: Values, params: Sequence[Param]) -> str:
         texts = [phrase(p, values[p.key], draft.language, draft.rng).lstrip(":：， ") for p in params]
         return capital(("，" if draft.chinese else ", ").join(texts))
     (param,) = params
-    text = values[param.key].text
+    text = draft.named(param, values[param.key])
     if param.kind in _UNSPOKEN or draft.rng.random() < 0.2:
         return text
     return draft.words("give", t=text, T=capital(text), n=draft.noun(param))

@@ -81,6 +81,18 @@ def from_results(span: object) -> list[object]:
     return [value for inner in span for value in from_results(inner)] if isinstance(span, list) else []
 
 
+def test_a_varied_follow_up_asks_anew_and_never_writes_anew():
+    config = GenerateConfig(num_conversations=400, shares={"follow_up": 1.0}, conversations_per_tool_set=2)
+    teacher = ProgrammaticTeacher(config, seed=6)
+    written = [teacher.conversation(number) for number in range(400)]  # every set allows two different calls
+    acts = {tool.id: tool.act for tool in load_catalogue().tools}
+    varied = of(written, "follow_up", "varied")
+    assert {acts[c.metadata["tools"][call.name]] for c in varied for _, call, _ in calls(c)} <= {
+        *("get", "search", "compute")
+    }
+    assert of(written, "follow_up", "two_requests")
+
+
 @pytest.mark.parametrize("category", EXPECTED)
 def test_every_sub_kind_is_written_in_both_languages(written, category):
     found = defaultdict(set)

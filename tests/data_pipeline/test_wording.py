@@ -68,6 +68,24 @@ def test_every_written_tool_has_sentences(language):
     assert [tool_id for tool_id in plain if len(requests(language).get(tool_id, ())) < 2] == []
 
 
+HANGING = re.compile(
+    "^(?:起|个|位|晚(?![饭上点了没])|间|号)|(?:从|在|改到|换到|为|把|给|跟|与|按|以|(?<!不)对|由|离|至|于|第|是|想去)$"
+)
+"""Chinese words that need the value before or after them, at the edge of a clause."""
+
+
+def test_no_chinese_word_is_left_hanging_where_a_value_is_not_given():
+    for lines in requests("zh").values():
+        for line in lines:
+            template = compiled(line.replace("NOUN", "面积").replace("{main}", "{x}"))
+            needed, known = template.part.needed, template.part.known
+            for given in {needed, *(needed | {key} for key in known), *(known - {key} for key in known - needed)}:
+                values = {key: Value("甲", "甲", {"": "甲"}) for key in given}
+                found = written([template], values, random.Random(0), lambda _: "乙", lambda before, _: before)
+                for clause in re.split("[，。？！：；]", found[0] if found else ""):
+                    assert HANGING.search(clause) is None, (line, found)
+
+
 def said(line, **texts):
     values = {key: Value(text, text, {"": text}) for key, text in texts.items()}
     found = written(
@@ -118,6 +136,8 @@ def test_noise_never_touches_values():
 def test_an_english_word_in_chinese_stands_outside_the_values():
     assert code_switched("取消会议“取消会议”", ["取消会议”"], random.Random(0)).endswith("“取消会议”")
     assert re.search("[a-z]", code_switched("帮我取消会议", [], random.Random(0)))
+    address = "ann@corp.example"
+    assert code_switched(f"跟{address}邮件说一声", [address], random.Random(0)) == f"跟{address}邮件说一声"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
