@@ -1,5 +1,6 @@
 """Conversations in which one request needs several calls at once, none of which waits for another."""
 
+from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft
 from data_pipeline.dialogues.requests import write_single
 from data_pipeline.slots import Value, join_words, sample
@@ -56,17 +57,19 @@ def write_parallel(draft: Draft) -> None:
         draft.answer(planned, results)
         return
     told = [draft.report([each], [result]) for each, result in zip(planned, results, strict=True)]
-    draft.reply(draft.joined(*(_labelled(draft, v, text) for v, text in zip(several.values(), told, strict=True))))
+    draft.reply(
+        draft.joined(*(_labelled(draft, param, v, text) for v, text in zip(several.values(), told, strict=True)))
+    )
 
 
-def _labelled(draft: Draft, value: Value, text: str) -> str:
+def _labelled(draft: Draft, param: Param, value: Value, text: str) -> str:
     """An answer that says which of the values it is for."""
     # The 7 of "7 liters" also stands in "8.57 minutes", so a number has to be there with its unit.
     said = value.text if isinstance(value.arg, int | float) else str(value.arg)
     if said.casefold() in text.casefold():
         return text
     if draft.chinese:
-        return f"{value.text}：{text}"
+        return f"{draft.noun(param) if value.text.isdigit() else ''}{value.text}：{text}"
     return f"For {value.text}, {text if text.startswith('I ') else text[:1].lower() + text[1:]}"
 
 
