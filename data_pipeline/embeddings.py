@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from openai import OpenAI, OpenAIError
 
 from data_pipeline.dedup import Collision, acts
 from data_pipeline.words import user_turns
@@ -31,7 +30,10 @@ class TextEncoder:
 
     def __init__(self, settings: MergeConfig) -> None:
         """Nothing is asked yet."""
+        from openai import OpenAI, OpenAIError  # slow to import, and most merges have no such model
+
         self._settings = settings
+        self._failures = (OpenAIError, ValueError, TypeError, AttributeError)
         key = os.environ.get(settings.embedding_api_key_env) or "none"  # local servers check no key
         self._client = OpenAI(api_key=key, base_url=settings.embedding_base_url, max_retries=MAX_RETRIES)
 
@@ -56,7 +58,7 @@ class TextEncoder:
             vectors = np.array([item.embedding for item in by_place], dtype=np.float32)
             if vectors.ndim != 2 or len(vectors) != len(texts):
                 raise ValueError(f"{len(texts)} texts became vectors of shape {vectors.shape}")
-        except (OpenAIError, ValueError, TypeError, AttributeError) as error:
+        except self._failures as error:
             raise GenerationError(
                 f"merge.embedding_model={settings.embedding_model!r}: no vectors from "
                 f"{settings.embedding_base_url}/embeddings ({error}). Check merge.embedding_base_url and the key in "
@@ -92,12 +94,12 @@ class EmbeddingIndex:
         """Take the file to make, and the cosine from which two conversations are near-duplicates."""
         self._path, self._similarity = path, similarity
         self._kept: list[tuple[int, str]] = []
-        self._last: list[np.ndarray] = []
+        self._written = self._last = np.empty((0, 0), np.float32)
 
     def nearest(self, vector: np.ndarray) -> Collision | None:
         """The most similar kept conversation, the first of equals; None if none reaches the threshold."""
         best: tuple[float, int] | None = None
-        for first, vectors in self._blocks(len(vector)):
+        for first, vectors in self._blocks():
             cosines = vectors @ vector
             at = int(cosines.argmax())
             if cosines[at] >= self._similarity and (best is None or cosines[at] > best[0]):
@@ -109,19 +111,19 @@ class EmbeddingIndex:
 
     def keep(self, row: int, conversation: Conversation, vector: np.ndarray) -> None:
         """Add a conversation that stays."""
+        place = len(self._kept) % ROWS_AT_ONCE
+        if not self._kept:
+            self._last = np.empty((ROWS_AT_ONCE, len(vector)), np.float32)
+        self._last[place] = vector
         self._kept.append((row, conversation.id))
-        self._last.append(vector)
-        if len(self._last) == ROWS_AT_ONCE:
+        if place == ROWS_AT_ONCE - 1:
             with self._path.open("ab") as file:
-                np.stack(self._last).tofile(file)
-            self._last.clear()
+                self._last.tofile(file)
+            self._written = np.memmap(self._path, np.float32, "r").reshape(len(self._kept), -1)
 
-    def _blocks(self, width: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the first one, [n, width]) of all kept vectors."""
-        written = len(self._kept) - len(self._last)
-        if written:
-            on_disk = np.memmap(self._path, np.float32, "r", shape=(written, width))
-            for first in range(0, written, ROWS_AT_ONCE):
-                yield first, on_disk[first : first + ROWS_AT_ONCE]
-        if self._last:
-            yield written, np.stack(self._last)
+        for first in range(0, len(self._written), ROWS_AT_ONCE):
+            yield first, self._written[first : first + ROWS_AT_ONCE]
+        if unwritten := len(self._kept) - len(self._written):
+            yield len(self._written), self._last[:unwritten]

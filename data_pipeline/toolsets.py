@@ -241,14 +241,11 @@ def _needed(categories: Collection[str], tools: Sequence[BaseTool], rng: random.
             add(tool)
     if "recovery" in categories and rng.random() < 0.65:
         add(draw_tool(tools, rng, lambda t: t.act in ("book", "create", "search", "cancel") and takes_values(t)))
-    for _ in range(_TRIES if set(categories) & _NEED_CHANGES else 0):
-        if any(map(allows_changes, chosen)):
-            break
-        add(draw_tool(tools, rng, allows_changes))
-    for _ in range(_TRIES if set(categories) & _NEED_VALUES else 0):
-        if any(map(takes_values, chosen)):
-            break
-        add(draw_tool(tools, rng, takes_values))
+    for needing, serves in ((_NEED_CHANGES, allows_changes), (_NEED_VALUES, takes_values)):
+        tries = _TRIES if needing.intersection(categories) else 0
+        while tries and not any(map(serves, chosen)):
+            add(draw_tool(tools, rng, serves))
+            tries -= 1
     if not chosen:
         add(draw_tool(tools, rng, lambda t: any(p.required for p in t.params)))
     return chosen

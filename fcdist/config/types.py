@@ -312,6 +312,10 @@ HUB = "hub:"
 """Begins the path of a source on the Hugging Face hub."""
 
 
+SourceUse = Literal["auto", "train", "validation"]
+"""See SourceConfig.use."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceConfig:
     """One input of `prepare`."""
@@ -323,7 +327,7 @@ class SourceConfig:
     format: Literal["openai", "sharegpt", "alpaca"] = "openai"
     role: Literal["function_call", "general"] = "function_call"
     """Which side of data.general_ratio its conversations count on."""
-    use: Literal["auto", "train", "validation"] = "auto"
+    use: SourceUse = "auto"
     """`validation`: none of its conversations is ever trained on, nor an equal one of another source. `train`: none
     validates. `auto`: data.validation_fraction of them validate."""
     on_error: Literal["error", "drop"] = "error"

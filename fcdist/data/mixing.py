@@ -14,11 +14,10 @@ from typing import Literal
 import numpy as np
 
 from fcdist.config.seeds import derive_seed
+from fcdist.config.types import SourceUse
 from fcdist.errors import DataError
 
 MAX_DENOMINATOR = 1000
-Use = Literal["auto", "train", "validation"]
-"""See SourceConfig.use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def closest_subset(sizes: Sequence[int], target: int) -> list[int]:
 
 
 def choose_validation(
-    keys: Sequence[str], sources: Sequence[int], uses: Sequence[Use], fraction: float, seed: int
+    keys: Sequence[str], sources: Sequence[int], uses: Sequence[SourceUse], fraction: float, seed: int
 ) -> np.ndarray:
     """Keep conversations out of training: all of some sources, none of others, a share of the rest.
 

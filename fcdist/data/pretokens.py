@@ -13,6 +13,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
+_Split = Callable[[str], list[str]]
+
 _LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SPLITS = {
@@ -62,14 +64,11 @@ def steps(backend: Tokenizer) -> list[dict[str, Any]]:
     return list(state["pretokenizers"]) if state["type"] == "Sequence" else [state]
 
 
-Split = Callable[[str], list[str]]
-
-
-def _then(first: Split, second: Split) -> Split:
+def _then(first: _Split, second: _Split) -> _Split:
     return lambda text: [part for whole in first(text) for part in second(whole)]
 
 
-def _split(step: Mapping[str, Any]) -> Split | None:
+def _split(step: Mapping[str, Any]) -> _Split | None:
     """What finds the parts of a plain text; None for a step that leaves it whole."""
     if step["type"] == "Digits":
         return re.compile("[0-9]|[^0-9]+" if step["individual_digits"] else "[0-9]+|[^0-9]+").findall

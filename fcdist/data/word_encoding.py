@@ -134,8 +134,7 @@ class WordEncode:
             self._pretokens.clear()
         new = [word for word in set(words).difference(self._words) if len(word) <= self.LONGEST]
         odd = [] if is_plain("".join(new)) else [word for word in new if not is_plain(word)]
-        plain = set(new).difference(odd) if odd else new
-        self._words.update((word, self._pretokens.encode(word)) for word in plain)
+        self._words.update((word, self._pretokens.encode(word)) for word in set(new).difference(odd))
         if odd:
             self._reset()
             for word, encoded in zip(odd, self._backend.encode_batch(odd, add_special_tokens=False), strict=True):
