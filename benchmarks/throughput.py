@@ -87,7 +87,7 @@ def measure(cfg: Config, store: TokenStore, steps: int, warmup: int) -> dict[str
     for number in range(steps):
         wall, cpu = time.perf_counter(), time.process_time()
         step = loader.next_step()
-        metrics = train_step(engine, step, cfg.optim.lr)
+        metrics = train_step(engine, 1, step, cfg.optim.lr)
         spent = time.perf_counter() - wall, time.process_time() - cpu
         meter.losses.append(metrics.loss)
         print(f"step {number + 1}: loss {metrics.loss:.4f}, {spent[1]:.2f} CPU s", file=sys.stderr, flush=True)

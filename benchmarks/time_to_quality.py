@@ -122,7 +122,7 @@ def train_run(cfg: Config, store: TokenStore, held_out: TokenStore, num_points: 
     for number in range(1, loader.num_steps + 1):
         begun = time.process_time()
         step = loader.next_step()
-        train_step(engine, step, cfg.optim.lr)
+        train_step(engine, 1, step, cfg.optim.lr)
         spent += time.process_time() - begun
         examples += sum(len(batch.examples) for batch in step.batches)
         if number in due:

@@ -4,6 +4,9 @@
 class FcdistError(Exception):
     """Base of every error that names its cause and the way out; entry points print it without a traceback."""
 
+    is_shared = False
+    """Every rank of the run raises it alike, so that one of them may speak for all."""
+
 
 class ConfigError(FcdistError, ValueError):
     """A setting is unknown, of the wrong type, or contradicts another. The message quotes the full key."""

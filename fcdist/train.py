@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fcdist.config.entry import entry
-from fcdist.config.run_folder import checkpoints_dir, log_dir, store_dir
+from fcdist.config.run_folder import checkpoints_dir, failures_dir, log_dir, store_dir
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import Config
 from fcdist.data.loader import PackLoader
@@ -23,15 +23,20 @@ from fcdist.model.attention import resolve_backend
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
+from fcdist.training.agreement import check_same_start
 from fcdist.training.checkpoint import Checkpoints, Identity
-from fcdist.training.distributed import World, on_rank_zero, process_group, read_world
+from fcdist.training.distributed import World, on_every_rank, on_rank_zero, process_group, read_world
 from fcdist.training.engine import build_engine
+from fcdist.training.failures import FailedSteps
+from fcdist.training.log import Log
 from fcdist.training.loop import train
 from fcdist.training.loss import LossModule
-from fcdist.training.metrics import Log
+from fcdist.training.observing import ObservedEngine
 from fcdist.training.sinks import build_sinks
 from fcdist.training.stopping import StopRequest
+from fcdist.training.stragglers import Stragglers
 from fcdist.training.validation import Validation
+from fcdist.training.watchdog import GRACE_S, Watchdog
 
 logger = logging.getLogger("fcdist.train")
 
@@ -42,24 +47,30 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     cfg.batch.accumulation_steps(world.world_size)  # refuses a world size that does not fit, before any work
     _configure_logging(world)
     torch.use_deterministic_algorithms(cfg.train.deterministic)
-    with process_group(world, cfg.train.timeout_s):
+    failures = failures_dir(cfg)
+    with process_group(world, cfg.train.timeout_s + GRACE_S), Watchdog(cfg.train.timeout_s, failures) as watchdog:
         renderer = on_rank_zero(lambda: check_store(cfg))
-        store = open_store(store_dir(cfg))
-        loader = PackLoader(store, cfg, world.rank, world.world_size)
+        store, held_out = on_every_rank(lambda: (open_store(store_dir(cfg)), open_store(store_dir(cfg), "validation")))
+        check_same_start(cfg, store.fingerprint)
+        loader = on_every_rank(lambda: PackLoader(store, cfg, world.rank, world.world_size))
         stop = StopRequest(run_dir)
         checkpoints = Checkpoints(
             checkpoints_dir(cfg), Identity.of(cfg, store.fingerprint, renderer), cfg.train.keep_last
         )
         checkpoints.check()
-        engine = build_engine(build_module(cfg, world.device), cfg, world.device)
+        watchdog.mark("loading the model")
+        module = on_every_rank(lambda: build_module(cfg, world.device))
+        engine = ObservedEngine(build_engine(module, cfg, world.device), cfg, watchdog, failures)
         engine.train_mode(True)
-        log = Log(build_sinks(cfg, log_dir(cfg)), cfg.train.log_every, world.device)
-        validation = Validation(open_store(store_dir(cfg), "validation"), cfg)
+        stragglers = Stragglers(engine.pace.take)
+        log = Log(build_sinks(cfg, log_dir(cfg)), cfg.train.log_every, world.device, stragglers)
+        validation = Validation(held_out, cfg)
+        failed = FailedSteps(failures, cfg.train.max_skipped_steps)
         logger.info(
             "%d examples, %d steps on %d ranks, %s", len(store), loader.num_steps, world.world_size, describe(cfg)
         )
         try:
-            return train(cfg, engine, loader, checkpoints, log, validation, stop)
+            return train(cfg, engine, loader, checkpoints, log, validation, stop, failed, watchdog)
         finally:
             log.close()
 

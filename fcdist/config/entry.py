@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fcdist.config.run_folder import CONFIG_NAME, read_config
 from fcdist.config.types import Config
-from fcdist.errors import FcdistError, TrainingError
+from fcdist.errors import FcdistError
 
 Body = Callable[[Config, Path, argparse.Namespace], int | None]
 
@@ -43,15 +43,17 @@ def entry(
     if add_arguments:
         add_arguments(parser)
     arguments = parser.parse_args(argv)
-    # `kill -USR2` shows where a process hangs without ending it.
     if hasattr(signal, "SIGUSR2") and sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)  # a crash in C, or a mapped file that was cut meanwhile, shows where
+        # `kill -USR2` shows where a process hangs without ending it.
         faulthandler.register(signal.SIGUSR2, file=sys.__stderr__, all_threads=True)
     try:
         config = read_config(arguments.run_dir, arguments.config)
         return body(config, arguments.run_dir, arguments) or 0
     except FcdistError as error:
-        if os.environ.get("RANK", "0") == "0" or isinstance(error, TrainingError):  # others repeat what rank 0 says
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or not error.is_shared:  # rank 0 says what all ranks raise
+            print(f"{'' if rank == '0' else f'[rank {rank}] '}error: {error}", file=sys.stderr, flush=True)
         return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

@@ -98,3 +98,12 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
 
 def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(item, f"{name}.") if isinstance(item, Mapping) else {name: item}
+    return flat

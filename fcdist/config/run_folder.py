@@ -10,6 +10,7 @@ RUN/
   store/                 token store of `prepare`
   log/                   metrics.jsonl, TensorBoard, W&B, rank logs
   checkpoints/step-*     resumable state
+  failures/              packs of failed steps, stacks of ranks that hung
   export/{adapter,merged}
   evaluation/            results.json, report.html, answers of every row
 """
@@ -80,6 +81,11 @@ def store_dir(config: Config) -> Path:
 def checkpoints_dir(config: Config) -> Path:
     """Resumable state."""
     return Path(config.run_dir, "checkpoints")
+
+
+def failures_dir(config: Config) -> Path:
+    """What is kept of steps that failed."""
+    return Path(config.run_dir, "failures")
 
 
 def export_dir(config: Config) -> Path:

@@ -3,11 +3,14 @@
 No torch and no Hydra here: login nodes and the data pipeline read these too.
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from fcdist.errors import ConfigError
 
+TIME_LIMIT = re.compile(r"\d+:[0-5]?\d|\d+:[0-5]?\d:[0-5]?\d|\d+-\d+(:[0-5]?\d){0,2}")
+"""Forms of a limit that Slurm reads; plain minutes are left out, which YAML would read as a number."""
 ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -203,6 +206,11 @@ class GenerateConfig:
                 bool(shares) and min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) < 1e-6,
                 f"generate.{key} must be non-negative and add up to 1, got {shares}",
             )
+
+    @property
+    def num_shards(self) -> int:
+        """Files that the conversations are divided over."""
+        return -(-self.num_conversations // self.shard_size)
 
     def _check_prices(self) -> None:
         """A budget in money without prices would never be used up."""
@@ -497,11 +505,18 @@ class TrainConfig:
     keep_last: int = 2
     """Checkpoints kept, newest first."""
     timeout_s: float = 1800.0
-    """A collective that waits longer than this fails with a stack dump."""
+    """A rank that does nothing for longer ends with its stacks and what every rank did last."""
+    max_loss_rise: float = 3.0
+    """Nats above the median of the last 50 steps at which a step's mean loss counts as exploded; 0: never."""
+    max_skipped_steps: int = 0
+    """Steps with a loss or gradient that is not finite, or with an exploded loss, that the whole run may leave out."""
     deterministic: bool = False
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
+        require(self.timeout_s > 0, f"train.timeout_s={self.timeout_s} must be positive")
+        require(self.max_loss_rise >= 0, f"train.max_loss_rise={self.max_loss_rise} must not be negative")
+        require(self.max_skipped_steps >= 0, f"train.max_skipped_steps={self.max_skipped_steps} must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -540,28 +555,73 @@ class ExportConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchConfig:
-    """Where programs run."""
+    """Where programs run. What follows `env` is for Slurm; sizes, partitions and limits: docs/CLUSTERS.md."""
 
     backend: Literal["torchrun", "slurm"] = "torchrun"
     nodes: int = 1
     nproc_per_node: int = 1
+    """Ranks on each node; on GPUs one each."""
     threads_per_rank: int = 0
     """OMP_NUM_THREADS of each rank; 0: cores / ranks."""
     rdzv_endpoint: str = ""
     """host:port for plain torchrun on several nodes; empty: --standalone."""
     env: dict[str, str] = field(default_factory=dict)
     partition: str = ""
+    cpu_partition: str = ""
+    """For jobs without a model (generate, merge, audit, prepare, export, report); empty: as `partition`."""
     account: str = ""
     qos: str = ""
     gpus_per_node: int = 0
+    """Of training; jobs of one process with the model ask for one GPU if this is not 0."""
     cpus_per_task: int = 0
+    """Of a node in training; 0: what the cluster gives."""
     time: str = "24:00:00"
+    """Limit of every job: minutes:seconds, hours:minutes:seconds or days-hours[:minutes[:seconds]]."""
+    cpu_time: str = ""
+    """Limit of jobs without a model; empty: as `time`."""
+    stop_before_s: int = 120
+    """So long before the limit the ranks are told to save and stop. Slurm may say so up to a minute earlier."""
     constraint: str = ""
     requeue: bool = True
+    """Queue training again after the time limit, preemption or the failure of a node."""
+    retries: int = 2
+    """How often a failed program is started again inside its job; for training, without a new checkpoint in between."""
+    array_limit: int = 0
+    """Shards written at the same time; 0: as many as the cluster gives."""
     setup: tuple[str, ...] = ()
-    """Shell lines before the program (modules, containers, virtual environments)."""
+    """Shell lines before the program (modules, virtual environments)."""
+    container_image: str = ""
+    """Image of pyxis/enroot: `srun --container-image`."""
+    container_mounts: tuple[str, ...] = ()
+    """SRC:DST[:FLAGS] of pyxis/enroot. The run folder, the weights and the working folder must be visible inside."""
+    wrap: str = ""
+    """Words before the program, for other containers: `apptainer exec --nv /images/fcdist.sif`."""
+    python: str = ""
+    """Interpreter on the nodes or in the image; empty: the one that submits."""
     sbatch_lines: tuple[str, ...] = ()
-    """Extra `#SBATCH` arguments, for example `--exclusive`."""
+    """Extra `#SBATCH` arguments of jobs with the model, for example `--exclusive`."""
+    cpu_sbatch_lines: tuple[str, ...] = ()
+    """The same for jobs without a model, for example `--mem=64G`."""
+    wait: bool = False
+    """Follow the jobs until they end; the exit code is that of the first that failed. Ctrl-C leaves them running."""
+    poll_s: float = 10.0
+    """Pause between two looks at the queue."""
+
+    def __post_init__(self) -> None:
+        for key, least in {
+            "nodes": 1, "nproc_per_node": 1, "threads_per_rank": 0, "gpus_per_node": 0, "cpus_per_task": 0,
+            "stop_before_s": 0, "retries": 0, "array_limit": 0,
+        }.items():  # fmt: skip
+            value = getattr(self, key)
+            require(value >= least, f"launch.{key}={value} must be at least {least}")
+        require(self.poll_s > 0, f"launch.poll_s={self.poll_s} must be positive")
+        for key in ("time", "cpu_time"):
+            value = getattr(self, key)
+            require(
+                TIME_LIMIT.fullmatch(value) is not None or (key == "cpu_time" and not value),
+                f"launch.{key}={value!r} is not a limit of Slurm: minutes:seconds, hours:minutes:seconds, "
+                "days-hours, days-hours:minutes or days-hours:minutes:seconds",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

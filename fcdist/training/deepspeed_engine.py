@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
+from fcdist.data.collating import filler
 from fcdist.errors import CheckpointError
 from fcdist.training.distributed import get_rank, get_world_size
 from fcdist.training.optimizer import build_optimizer
@@ -118,6 +119,12 @@ class DeepSpeedEngine:
         if not self._engine.was_step_applied():
             return float("nan")
         return float(norm) if norm is not None else float("nan")
+
+    def discard(self) -> None:
+        """Forget the gradients. At stages 1-3 no call does so; but an update whose norm is not finite is left out."""
+        loss, _ = self(filler())
+        self.backward(loss * float("nan"))
+        self._engine.step()
 
     def train_mode(self, enabled: bool) -> None:
         """Dropout on or off."""

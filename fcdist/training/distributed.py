@@ -1,9 +1,7 @@
-"""Ranks, collectives and the watchdog. With one process everything here is the identity, under torchrun or without."""
+"""Ranks and collectives. With one process everything here is the identity, under torchrun or without."""
 
-import faulthandler
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +75,6 @@ def process_group(world: World, timeout_s: float) -> Iterator[World]:
         yield world
         barrier()  # rank 0 may hold the store: nobody leaves while another still needs it
     finally:
-        faulthandler.cancel_dump_traceback_later()
         dist.destroy_process_group()
 
 
@@ -135,20 +132,36 @@ def on_rank_zero(function: Callable[[], T]) -> T:
         FcdistError: raised by `function`; every rank raises the same, so none waits for one that has left.
         TrainingError: anything else went wrong on rank 0.
     """
-    result: T | None = None
-    error: FcdistError | None = None
-    if get_rank() == 0:
-        try:
-            result = function()
-        except FcdistError as caught:
-            error = caught
-        except Exception as caught:
-            logger.exception("rank 0 failed")
-            error = TrainingError(f"rank 0: {type(caught).__name__}: {caught}")
-    result, error = broadcast_object((result, error))
+    result, error = broadcast_object(_attempt(function) if get_rank() == 0 else (None, None))
     if error is not None:
-        raise error
+        raise shared(error)
     return result  # type: ignore[return-value]
+
+
+def on_every_rank(function: Callable[[], T]) -> T:
+    """Run `function` on every rank and return its result here; if it fails on one, all raise, so that none waits.
+
+    Raises:
+        FcdistError: of the type raised by `function` on the lowest rank that failed, naming each such rank.
+        TrainingError: anything else went wrong on that rank.
+    """
+    result, error = _attempt(function)
+    errors = {rank: each for rank, each in enumerate(gather_objects(error)) if each is not None}
+    if not errors:
+        return result  # type: ignore[return-value]
+    if get_world_size() == 1:
+        raise errors[0]
+    words: dict[str, list[int]] = {}
+    for rank, each in errors.items():
+        words.setdefault(str(each), []).append(rank)
+    told = "; ".join(f"rank {', '.join(map(str, ranks))}: {text}" for text, ranks in words.items())
+    raise shared(type(next(iter(errors.values())))(told))
+
+
+def shared(error: FcdistError) -> FcdistError:
+    """Mark an error that every rank raises alike."""
+    error.is_shared = True
+    return error
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -160,13 +173,11 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(derive_seed(seed, "dropout", step, rank))
 
 
-def heartbeat(timeout_s: float) -> None:
-    """Restart the watchdog: without another beat within `timeout_s`, print all stacks and end the process.
-
-    A collective's own time-out only fires on ranks that wait inside it; the rank that hangs elsewhere shows up here.
-    """
+def _attempt(function: Callable[[], T]) -> tuple[T | None, FcdistError | None]:
     try:
-        target = sys.stderr.fileno()
-    except (AttributeError, ValueError, OSError):  # stderr is no real file, in a notebook for example
-        target = 2
-    faulthandler.dump_traceback_later(timeout_s, exit=True, file=target)
+        return function(), None
+    except FcdistError as caught:
+        return None, caught
+    except Exception as caught:
+        logger.exception("rank %d failed", get_rank())
+        return None, TrainingError(f"{type(caught).__name__}: {caught}")

@@ -42,6 +42,9 @@ class Engine(Protocol):
         A norm that is not finite changes no weight; the loop stops the run.
         """
 
+    def discard(self) -> None:
+        """Forget the gradients of `backward`, as if the step had not begun. Every rank calls it."""
+
     def train_mode(self, enabled: bool) -> None:
         """Dropout on or off."""
 

@@ -81,6 +81,10 @@ class LocalEngine:
         self._optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
+    def discard(self) -> None:
+        """Forget the gradients."""
+        self._optimizer.zero_grad(set_to_none=True)
+
     def train_mode(self, enabled: bool) -> None:
         """Dropout on or off."""
         self._module.train(enabled)

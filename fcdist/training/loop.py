@@ -6,32 +6,39 @@ from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config
 from fcdist.data.batch import StepBatches
 from fcdist.training.checkpoint import Checkpoints
-from fcdist.training.distributed import heartbeat, seed_step
+from fcdist.training.distributed import seed_step
 from fcdist.training.engine import Engine, StepSource
-from fcdist.training.metrics import Log, StepMetrics, Tally, check_same_work
+from fcdist.training.failures import BadStepError, FailedSteps, LossGuard
+from fcdist.training.log import Log
+from fcdist.training.metrics import StepMetrics, Tally, check_same_work
 from fcdist.training.optimizer import learning_rate
 from fcdist.training.stopping import StopRequest
+from fcdist.training.watchdog import Watchdog
 
 Validate = Callable[[Engine], Mapping[str, float]]
 
 
-def train_step(engine: Engine, step: StepBatches, lr: float) -> StepMetrics:
+def train_step(
+    engine: Engine, number: int, step: StepBatches, lr: float, guard: LossGuard | None = None
+) -> StepMetrics:
     """Run one optimizer step over this rank's micro-batches.
 
     Every target of the step weighs the same, on whichever rank or micro-step it falls: the plan knows
     `num_targets` of the whole global batch beforehand.
 
     Raises:
-        TrainingError: on every rank alike, if the ranks bring different work, or a loss or the gradient norm is not
-            finite; weights are then as before the step.
+        TrainingError: on every rank alike, if the ranks bring different work; weights are as before the step.
+        BadStepError: likewise, if a loss or the gradient norm is not finite, or the loss explodes.
     """
-    check_same_work(engine.steps_done + 1, step)
-    tally = Tally(engine.steps_done + 1, engine.device)
+    check_same_work(number, step)
+    tally = Tally(number, engine.device)
     for batch in step.batches:
         loss, kind_sums = engine(batch)  # summed over targets; inside the wrapped forward, where ZeRO-3 has the weights
         engine.backward(loss * engine.dp_world_size / step.num_targets)  # the engine averages over ranks
         tally.add(batch, loss, kind_sums)
     totals = tally.reduce()
+    if guard is not None:
+        guard.check(number, totals.loss_sum / step.num_targets, tally.all_packs)
     return totals.metrics(step, tally.check_norm(engine.step(lr)))
 
 
@@ -43,16 +50,26 @@ def train(
     log: Log,
     validate: Validate,
     stop: StopRequest,
+    failed: FailedSteps,
+    watchdog: Watchdog,
 ) -> int:
     """Train to the last step, from the newest complete checkpoint if there is one. Returns the exit code."""
     step, num_steps = checkpoints.resume(engine, loader), loader.num_steps
+    guard = LossGuard(cfg.train.max_loss_rise)
+    failed.resume(step)
     log.start(step, num_steps)
     while step < num_steps:
         step += 1
-        heartbeat(cfg.train.timeout_s)
+        watchdog.mark("next batches", step)
         seed_step(cfg.seed, step, engine.dp_rank)
         rate = learning_rate(cfg.optim, step, num_steps)
-        log.step(step, rate, loader, train_step(engine, loader.next_step(), rate))
+        try:
+            metrics = train_step(engine, step, loader.next_step(), rate, guard)
+        except BadStepError as error:
+            failed.skip(error)  # or raise
+            engine.discard()
+            metrics = None
+        log.step(step, rate, loader, metrics, failed.num_skipped)
         last, stopping = step == num_steps, stop.is_agreed()
         if last or (is_due(step, cfg.train.eval_every) and not stopping):
             log.validation(step, validate(engine))

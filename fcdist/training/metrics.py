@@ -1,30 +1,18 @@
-"""What a step measured, agreed over the ranks, and the log that writes it."""
+"""What a step measured, agreed over the ranks."""
 
-import logging
 import math
-import resource
-import sys
-import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from fcdist.data.batch import Batch, Kind, StepBatches
 from fcdist.errors import TrainingError
-from fcdist.training.distributed import all_reduce_max, all_reduce_sum, gather_objects, get_rank
-from fcdist.training.engine import StepSource
-from fcdist.training.sinks import Sink
-
-logger = logging.getLogger(__name__)
+from fcdist.training.distributed import all_reduce_max, all_reduce_sum, gather_objects, get_rank, shared
+from fcdist.training.failures import BadPack, BadStepError, name_examples
 
 TARGET_KINDS = tuple(kind for kind in Kind if kind != Kind.CONTEXT)
-MAX_NAMED = 16
-"""Examples named in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,37 +84,50 @@ class Tally:
         """Sum over the ranks with one collective.
 
         Raises:
-            TrainingError: on every rank, if a loss of any rank is not finite; names step, rank and examples.
+            BadStepError: on every rank, if a loss of any rank is not finite; names step, rank and examples.
         """
         losses = torch.stack(self._losses).double()
         parts = [losses.sum()[None], self._kind_sums, self._kind_weights.to(losses.device)]
         sums = all_reduce_sum(torch.cat(parts)).tolist()
         if not math.isfinite(sums[0]):
-            bad = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
-            mine = [(i, losses[i].item(), self._examples[i]) for i in bad]
+            values = losses.tolist()
+            mine = [self._pack(i, loss) for i, loss in enumerate(values) if not math.isfinite(loss)]
+            packs = [pack for by_rank in gather_objects(mine) for pack in by_rank]
             found = [
-                f"rank {rank}, micro-step {i + 1}: loss {loss}, examples {_named(examples)}"
-                for rank, items in enumerate(gather_objects(mine))
-                for i, loss, examples in items
+                f"rank {pack.rank}, micro-step {pack.micro_step}: loss {pack.loss}, examples "
+                f"{name_examples(pack.examples)}"
+                for pack in packs
             ]
             detail = "; ".join(found) or "the sum over the ranks overflows"
-            raise TrainingError(
-                f"step {self._step}: the loss is not finite ({detail}). Weights are as before this step. Look at these "
-                f"rows of the token store (`fcdist show`), or lower optim.lr"
+            raise BadStepError(
+                f"step {self._step}: the loss is not finite ({detail}). Weights are as before this step. Look at the "
+                f"packs with `fcdist show --failure {self._step}`, or lower optim.lr",
+                self._step,
+                packs or self.all_packs(),
             )
         kinds = len(Kind)
         return Totals(sums[0], tuple(sums[1 : 1 + kinds]), tuple(sums[1 + kinds :]))
 
+    def all_packs(self) -> list[BadPack]:
+        """Every pack of the step, of every rank. Every rank calls it."""
+        mine = [self._pack(i, loss.item()) for i, loss in enumerate(self._losses)]
+        return [pack for packs in gather_objects(mine) for pack in packs if pack.examples]
+
     def check_norm(self, grad_norm: float) -> float:
-        """Return the norm, which is equal on all ranks; raise TrainingError on every rank if it is not finite."""
+        """Return the norm, which is equal on all ranks; raise BadStepError on every rank if it is not finite."""
         if not math.isfinite(grad_norm):
-            examples = gather_objects(tuple(row for rows in self._examples for row in rows))
-            by_rank = "; ".join(f"rank {rank}: {_named(rows)}" for rank, rows in enumerate(examples))
-            raise TrainingError(
+            packs = self.all_packs()
+            by_rank = "; ".join(f"rank {pack.rank}: {name_examples(pack.examples)}" for pack in packs)
+            raise BadStepError(
                 f"step {self._step}: every loss is finite but the gradient norm is {grad_norm}; the step was not "
-                f"applied. Examples of the step by rank: {by_rank}"
+                f"applied. Examples of the step by rank: {by_rank}",
+                self._step,
+                packs,
             )
         return grad_norm
+
+    def _pack(self, number: int, loss: float) -> BadPack:
+        return BadPack(get_rank(), number + 1, self._examples[number], loss)
 
 
 def check_same_work(step: int, batches: StepBatches) -> None:
@@ -145,125 +146,6 @@ def check_same_work(step: int, batches: StepBatches) -> None:
             f"rank {rank}: {count} micro-batches, {targets:g} targets in the step"
             for rank, (count, targets) in enumerate(gather_objects(mine))
         )
-        raise TrainingError(f"step {step}: every rank needs the same work and at least one target, but got {by_rank}")
-
-
-class Log:
-    """Writes records to the sinks and shows progress; silent on every rank but 0."""
-
-    def __init__(self, sinks: Sequence[Sink], log_every: int, device: torch.device) -> None:
-        self._sinks = sinks if get_rank() == 0 else ()
-        self._is_main = get_rank() == 0
-        self._log_every, self._device = max(log_every, 1), device
-        self._first = self._num_steps = 0
-        self._since: list[StepMetrics] = []
-        self._began = self._mark = time.perf_counter()
-        self._progress: Progress | None = None
-
-    def start(self, done: int, num_steps: int) -> None:
-        """Begin after step `done`: later records of an earlier session are dropped, the clock starts."""
-        self._first, self._num_steps = done, num_steps
-        for sink in self._sinks:
-            sink.resume(done)
-        self._began = self._mark = time.perf_counter()
-        if self._is_main and sys.stderr.isatty():
-            self._progress = _progress_bar()
-            self._progress.start()
-            self._task = self._progress.add_task("train", total=num_steps, completed=done, note="")
-
-    def step(self, step: int, lr: float, loader: StepSource, metrics: StepMetrics) -> None:
-        """Record one step; written every `log_every` steps as means over them, and at the last."""
-        if not self._is_main:
-            return
-        self._since.append(metrics)
-        if self._progress:
-            self._progress.update(self._task, completed=step, note=f"loss {metrics.loss:.3f}")
-        if step % self._log_every == 0 or step == self._num_steps:
-            record = self._record(step, lr, loader)
-            self._write(record)
-            if self._progress is None:
-                logger.info(
-                    "step %d/%d  loss %.4f  lr %.2e  norm %.2f  %.0f tokens/s  %s left",
-                    *(step, self._num_steps, record["loss"], lr, record["grad_norm"], record["tokens_per_s"]),
-                    format_seconds(record["eta_s"]),
-                )
-            self._since = []
-
-    def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Record validation losses; the time they took is not counted as training."""
-        if self._is_main and values:
-            self._write({"step": step, **values})
-            shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items())
-            (self._progress.console.print if self._progress else logger.info)(f"step {step}  {shown}")
-        self._mark = time.perf_counter()
-
-    def close(self) -> None:
-        """Flush and close the sinks and the progress bar."""
-        if self._progress:
-            self._progress.stop()
-        for sink in self._sinks:
-            sink.close()
-
-    def _record(self, step: int, lr: float, loader: StepSource) -> dict[str, float]:
-        now = time.perf_counter()
-        elapsed, self._mark = max(now - self._mark, 1e-9), now
-        targets = sum(m.num_targets for m in self._since)
-        tokens = sum(m.num_tokens for m in self._since)
-        unique = sum(m.num_unique_tokens for m in self._since)
-        sources: Counter[str] = Counter()
-        for metrics in self._since:
-            sources.update(metrics.source_counts)
-        left = (now - self._began) / max(step - self._first, 1) * (self._num_steps - step)
-        record: dict[str, float] = {
-            "step": step,
-            "epoch": loader.epoch_progress,
-            "loss": sum(m.loss * m.num_targets for m in self._since) / targets,
-        }
-        for kind in TARGET_KINDS:
-            name = kind.name.lower()
-            values = [m.kind_losses[name] for m in self._since if name in m.kind_losses]
-            if values:
-                record[f"loss/{name}"] = sum(values) / len(values)
-        return record | {
-            "lr": lr,
-            "grad_norm": sum(m.grad_norm for m in self._since) / len(self._since),
-            "num_targets": targets,
-            "tokens": tokens,
-            "tokens_per_s": tokens / elapsed,
-            "unique_tokens": unique,
-            "prefix_reuse": tokens / unique if unique else 1.0,
-            **{f"examples/{name}": count for name, count in sorted(sources.items())},
-            "targets_fraction": targets / tokens if tokens else 0.0,
-            "memory_gib": peak_memory_gib(self._device),
-            "step_time_s": elapsed / len(self._since),
-            "eta_s": left,
-        }
-
-    def _write(self, record: Mapping[str, float]) -> None:
-        for sink in self._sinks:
-            sink.write(record)
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """Most memory this rank ever held: allocated on the GPU, or resident on the host."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device)) / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-
-
-def format_seconds(seconds: float) -> str:
-    """`h:mm:ss`."""
-    minutes, second = divmod(round(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour}:{minute:02d}:{second:02d}"
-
-
-def _named(examples: Sequence[int]) -> str:
-    shown = ", ".join(map(str, examples[:MAX_NAMED]))
-    return f"[{shown}{', …' if len(examples) > MAX_NAMED else ''}]"
-
-
-def _progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+        raise shared(
+            TrainingError(f"step {step}: every rank needs the same work and at least one target, but got {by_rank}")
+        )

@@ -10,7 +10,7 @@ from fcdist.config.types import Config
 from fcdist.data.batch import StepBatches
 from fcdist.data.loader import evaluation_steps
 from fcdist.data.store import TokenStore
-from fcdist.training.distributed import all_reduce_sum, heartbeat
+from fcdist.training.distributed import all_reduce_sum
 from fcdist.training.engine import Engine
 
 
@@ -45,7 +45,6 @@ class Validation:
         """(summed loss, targets) over all ranks."""
         loss_sum, num_targets = torch.zeros(1, dtype=torch.float64, device=engine.device), 0.0
         for step in self._steps(engine, rows):
-            heartbeat(self.cfg.train.timeout_s)
             for batch in step.batches:
                 loss_sum += engine(batch)[0]
             num_targets += step.num_targets

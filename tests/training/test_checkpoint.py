@@ -20,9 +20,11 @@ from fcdist.config.types import Config
 from fcdist.errors import CheckpointError
 from fcdist.training.checkpoint import MANIFEST, Checkpoints, Identity, find_damage, newest_checkpoint, read_state
 from fcdist.training.distributed import get_rank, get_world_size
+from fcdist.training.failures import FailedSteps
+from fcdist.training.log import Log
 from fcdist.training.loop import train
-from fcdist.training.metrics import Log
 from fcdist.training.stopping import RESUME, STOP, StopRequest
+from fcdist.training.watchdog import Watchdog
 
 NUM_STEPS = 4
 
@@ -58,11 +60,12 @@ def run(cfg: Config, folder: Path, stop_before: int = 0, store: str = FINGERPRIN
         return {}
 
     checkpoints = Checkpoints(folder / "checkpoints", Identity.of(cfg, store), cfg.train.keep_last)
+    failed, watchdog = FailedSteps(folder / "failures", 0), Watchdog(60, folder / "failures")
     if stop_before and get_rank() == 0 and stop_before == 1:
         (folder / STOP).touch()
     log = Log([recorder], 1, torch.device("cpu"))
     try:
-        code = train(with_train(cfg, eval_every=1), engine, loader, checkpoints, log, validate, stop)
+        code = train(with_train(cfg, eval_every=1), engine, loader, checkpoints, log, validate, stop, failed, watchdog)
     finally:
         faulthandler.cancel_dump_traceback_later()  # `process_group` does this in a real run
     history = [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in recorder.records]

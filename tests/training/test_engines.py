@@ -39,7 +39,7 @@ def train_steps(cfg: Config, packs: int = 4, dtype: torch.dtype | None = None, n
     history = []
     for step in range(1, num_steps + 1):
         seed_step(cfg.seed, step, get_rank())
-        metrics = train_step(engine, loader.next_step(), cfg.optim.lr)
+        metrics = train_step(engine, 1, loader.next_step(), cfg.optim.lr)
         history.append((metrics.loss, metrics.grad_norm))
     assert engine.steps_done == num_steps
     return engine.trainable_state_dict(), history
@@ -98,7 +98,7 @@ def test_bf16_masters_keep_updates_that_bf16_would_lose(tmp_path):
     loader = TinyLoader(4)
     before = engine.trainable_state_dict()
     for _ in range(4):
-        train_step(engine, loader.next_step(), 1e-6)
+        train_step(engine, 1, loader.next_step(), 1e-6)
     weights = dict(engine.model.named_parameters())
     moved = max(float((m.detach() - before[n]).abs().max()) for n, m in engine._masters.items())
     assert 1e-6 < moved < 1e-5

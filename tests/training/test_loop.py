@@ -55,7 +55,7 @@ def test_vectors_do_not_decay_and_no_group_is_empty():
 
 def test_loss_by_kind_adds_up_to_the_loss():
     engine, step = make_engine(tiny_config()), TinyLoader().next_step()
-    metrics = train_step(engine, step, 1e-3)
+    metrics = train_step(engine, 1, step, 1e-3)
     counts = torch.zeros(len(Kind))
     for batch in step.batches:
         counts += torch.bincount(batch.target_kinds.long(), minlength=len(Kind))
@@ -68,14 +68,14 @@ def poisoned_step(cfg, bad_rank: int):
     """What each rank raises when one rank's second micro-batch has an infinite weight, and whether weights moved."""
     engine = make_engine(cfg)
     loader = TinyLoader(4, 4, get_rank(), get_world_size())
-    train_step(engine, loader.next_step(), 1e-2)
+    train_step(engine, 1, loader.next_step(), 1e-2)
     before = engine.trainable_state_dict()
     step = loader.next_step()
     if get_rank() == bad_rank:
         bad = replace(step.batches[1], target_weights=step.batches[1].target_weights * math.inf)
         step = replace(step, batches=(step.batches[0], bad))
     try:
-        train_step(engine, step, 1e-2)
+        train_step(engine, 2, step, 1e-2)
     except TrainingError as error:
         return str(error), is_same(engine.trainable_state_dict(), before), step.batches[1].examples
     return "nothing was raised", False, ()
@@ -99,7 +99,7 @@ def poisoned_gradient(cfg):
         engine.backward = lambda loss: backward(loss * math.nan)
     before = engine.trainable_state_dict()
     try:
-        train_step(engine, loader.next_step(), 1e-2)
+        train_step(engine, 1, loader.next_step(), 1e-2)
     except TrainingError as error:
         return str(error), is_same(engine.trainable_state_dict(), before)
     return "nothing was raised", False
@@ -118,7 +118,7 @@ def unequal_work(cfg, drop: int, targets: float):
     if get_rank() == 0:
         step = StepBatches(step.batches[drop:], step.num_targets + targets, step.num_tokens)
     try:
-        train_step(engine, step, 1e-2)
+        train_step(engine, 2, step, 1e-2)
     except TrainingError as error:
         return str(error)
     return "nothing was raised"
@@ -128,13 +128,13 @@ def unequal_work(cfg, drop: int, targets: float):
 def test_ranks_with_unequal_work_stop_before_the_first_forward(drop, targets, expected, tmp_path):
     messages = run_ranks(unequal_work, 2, tmp_path, tiny_config(), drop, targets)
     assert messages[0] == messages[1]
-    assert "step 1: every rank needs the same work" in messages[0] and expected in messages[0]
+    assert "step 2: every rank needs the same work" in messages[0] and expected in messages[0]
 
 
 def test_a_step_without_targets_is_refused():
     step = TinyLoader().next_step()
     with pytest.raises(TrainingError, match="at least one target"):
-        train_step(make_engine(tiny_config()), replace(step, num_targets=0.0), 1e-3)
+        train_step(make_engine(tiny_config()), 1, replace(step, num_targets=0.0), 1e-3)
 
 
 def failing_rank_zero(kind: str):
@@ -148,7 +148,7 @@ def failing_rank_zero(kind: str):
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("known", ("CheckpointError", "no")), ("odd", ("TrainingError", "rank 0: KeyError: 'odd'"))]
+    ("kind", "expected"), [("known", ("CheckpointError", "no")), ("odd", ("TrainingError", "KeyError: 'odd'"))]
 )
 def test_an_error_on_rank_zero_reaches_every_rank(kind, expected, tmp_path):
     assert run_ranks(failing_rank_zero, 2, tmp_path, kind) == [expected, expected]

@@ -10,7 +10,8 @@ import torch
 from training.tiny import TinyLoader, tiny_config
 
 from fcdist.config.types import LaunchConfig, LoggerConfig
-from fcdist.training.metrics import Log, StepMetrics, format_seconds
+from fcdist.training.log import Log, format_seconds
+from fcdist.training.metrics import StepMetrics
 from fcdist.training.sinks import GuardedSink, JsonlSink, TensorBoardSink, WandbSink, build_sinks, public_settings
 
 METRICS = StepMetrics(

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 import torch.distributed as dist
 from training.ranks import run_ranks
 
@@ -245,23 +244,3 @@ def test_activation_checkpointing_changes_no_number(prepared, tmp_path):
     recomputed = freeze(replace(prepared, train=replace(train, activation_checkpointing=True)), tmp_path / "recomputed")
     assert run_ranks(alone, 1, tmp_path, plain) == run_ranks(alone, 1, tmp_path, recomputed) == [0]
     assert losses(plain) == losses(recomputed)
-
-
-def hang(timeout_s: float):
-    from fcdist.training.distributed import heartbeat
-
-    heartbeat(timeout_s)
-    torch.ones(1)
-    signal.pause()
-
-
-def test_a_hung_rank_ends_with_a_stack_dump(tmp_path):
-    child = os.fork()
-    if child == 0:
-        with (tmp_path / "stderr").open("w") as file:
-            os.dup2(file.fileno(), 2)
-            sys.stderr = os.fdopen(2, "w")
-            hang(0.2)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 1
-    assert "Timeout" in (tmp_path / "stderr").read_text() and "in hang" in (tmp_path / "stderr").read_text()

@@ -1,0 +1,147 @@
+"""A watched engine: each call is marked for the watchdog and timed; one that runs out of memory is explained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fcdist.config.types import Config
+from fcdist.data.batch import Batch
+from fcdist.errors import TrainingError
+from fcdist.training.distributed import get_rank
+from fcdist.training.engine import Engine
+from fcdist.training.failures import BadPack, name_examples, write_failure
+from fcdist.training.stragglers import Pace
+from fcdist.training.watchdog import Watchdog
+
+GIB = 2**30
+
+
+class ObservedEngine:
+    """The engine of a rank, as the loop sees it; see `Engine` for what is handed on unchanged.
+
+    Args:
+        engine: does the work.
+        cfg: `batch`, `train`, `zero` and `tuning` are read for advice.
+        watchdog: told what begins.
+        failures: RUN/failures.
+    """
+
+    def __init__(self, engine: Engine, cfg: Config, watchdog: Watchdog, failures: Path) -> None:
+        self._engine, self._cfg, self._watchdog, self._failures = engine, cfg, watchdog, failures
+        self.device, self.dp_rank, self.dp_world_size = engine.device, engine.dp_rank, engine.dp_world_size
+        self.pace = Pace(engine.device)
+        self._micro_step = 0
+        self._batch: Batch | None = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a batch."""
+        self._micro_step, self._batch = self._micro_step + 1, batch
+        with self._doing("forward"), self.pace.measure(batch.input_ids.shape[1]):
+            return self._engine(batch)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`."""
+        with self._doing("backward"):
+            self._engine.backward(loss)
+
+    def step(self, lr: float) -> float:
+        """Update the weights."""
+        self._micro_step, self._batch = 0, None
+        with self._doing("update"):
+            return self._engine.step(lr)
+
+    def discard(self) -> None:
+        """Forget the gradients."""
+        self._micro_step, self._batch = 0, None
+        with self._doing("discarding gradients"):
+            self._engine.discard()
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs."""
+        with self._doing("saving"):
+            self._engine.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Restore."""
+        with self._doing("loading"):
+            self._engine.load(folder)
+
+    def trainable_state_dict(self) -> dict[str, Tensor]:
+        """Trainable weights on rank 0."""
+        with self._doing("gathering weights"):
+            return self._engine.trainable_state_dict()
+
+    def train_mode(self, enabled: bool) -> None:
+        """Dropout on or off."""
+        self._micro_step, self._batch = 0, None
+        self._engine.train_mode(enabled)
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps so far."""
+        return self._engine.steps_done
+
+    @property
+    def model(self) -> nn.Module:
+        """The unwrapped model."""
+        return self._engine.model
+
+    @contextmanager
+    def _doing(self, phase: str) -> Iterator[None]:
+        self._watchdog.mark(phase if not self._micro_step else f"micro-step {self._micro_step}, {phase}")
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(self._explain(self._watchdog.step, phase, error)) from error
+
+    def _explain(self, step: int, phase: str, error: BaseException) -> str:
+        rank, where = get_rank(), f"rank {get_rank()}, step {step}, {phase}"
+        what = ""
+        if self._batch is not None:
+            packs = [BadPack(rank, self._micro_step, self._batch.examples)]
+            write_failure(self._failures, step, f"out of memory on {where}", packs)
+            what = (
+                f" of micro-step {self._micro_step}: {self._batch.input_ids.shape[1]:,} tokens, "
+                f"{len(self._batch.target_ids):,} targets, examples {name_examples(self._batch.examples)} "
+                f"(`fcdist show --failure {step}`)"
+            )
+        return f"{where}{what}: out of memory{_held(self.device)}. {advice(self._cfg)}. Cause: {first_line(error)}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is about memory: CUDA has a type for it, the CPU's allocator only words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def advice(cfg: Config) -> str:
+    """The three settings that would help most, of those not yet used, the cheapest first."""
+    offload = not cfg.zero.offload_optimizer and cfg.zero.engine == "deepspeed"
+    options = [
+        (cfg.batch.micro_batch_size > 1, f"batch.micro_batch_size=1 (now {cfg.batch.micro_batch_size})"),
+        (not cfg.train.activation_checkpointing, "train.activation_checkpointing=true (about a third more time)"),
+        (cfg.zero.engine == "local", "zero=zero2 (shards the optimizer over the ranks)"),
+        (cfg.zero.engine == "deepspeed" and cfg.zero.stage < 3, f"zero=zero3 (now stage {cfg.zero.stage})"),
+        (cfg.tuning.mode == "full", "tuning=lora (no optimizer state for the model's own weights)"),
+        (True, f"batch.seq_len={cfg.batch.seq_len // 2} (now {cfg.batch.seq_len}; longer examples are then refused)"),
+        (offload, "zero.offload_optimizer=true"),
+        (True, "more ranks (launch.nodes, launch.nproc_per_node), over which ZeRO spreads its state"),
+    ]
+    helpful = [text for applies, text in options if applies][:3]
+    return f"What would help: {'; '.join(helpful)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Type and first line of an error."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _held(device: torch.device) -> str:
+    if device.type != "cuda":
+        return ""
+    total = torch.cuda.get_device_properties(device).total_memory
+    return f" ({torch.cuda.memory_allocated(device) / GIB:.1f} GiB held, the device has {total / GIB:.1f} GiB)"
