@@ -50,6 +50,7 @@ _COUNTED = (
     *(("条款数量", "条"), ("进球数", "个"), ("胜场数", "场"), ("字母数量", "个")),
 )
 """End of a Chinese noun → the measure word after its number."""
+_SPOKEN = re.compile(r"\{(\w+)\}")
 _INDEFINITE = re.compile(r"\ban? ")
 NESTED = ("object", "objects", "ints", "nums", "strs", "people")
 
@@ -148,7 +149,16 @@ class BaseTool:
 
     def param(self, key: str) -> Param:
         """The parameter `key`."""
-        return next(p for p in self.params if p.key == key)
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, Param]:
+        return {param.key: param for param in self.params}
+
+    @cached_property
+    def spoken(self) -> frozenset[str]:
+        """Parameters that its sentences and heads name."""
+        return frozenset(_SPOKEN.findall(" ".join((*(self.say or ()), *self.heads_en, *self.heads_zh))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class ProgrammaticTeacher:
         }
         return Conversation(
             messages=tuple(messages),
-            tools=tuple(i.tool for i in tool_set.instances),
+            tools=tool_set.tools,
             id=f"prog-{self._seed}-{index}",
             source="programmatic",
             category=cell.category,

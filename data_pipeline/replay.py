@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from fcdist.schema.conversation import Conversation
+from fcdist.schema.json_text import json_text
 
 Executor = Callable[[Conversation], Iterable[Any]]
 """Executes the calls of a conversation on a new world, in order. May raise anything where it cannot."""
@@ -26,7 +27,7 @@ def replays(conversation: Conversation, execute: Executor) -> str | None:
         for text, again in zip_longest(recorded, execute(conversation), fillvalue=_NONE):
             if again is _NONE or not isinstance(text, str):
                 return "replay: result_differs"
-            written = json.dumps(again, ensure_ascii=False)
+            written = json_text(again)
             if text != written and json.loads(text) != json.loads(written):
                 return "replay: result_differs"
     except Exception:  # whatever goes wrong in a simulator, the row is not what it says

@@ -30,6 +30,7 @@ def sentence(language: str, kind: str, rng: random.Random, **slots: str) -> str:
     return str(rng.choice(replies()[language][kind])).format(**slots)
 
 
+@lru_cache(maxsize=4096)
 def head_of(tool: BaseTool, language: str) -> str:
     """The tool's purpose as an imperative without slots."""
     if tool.id.startswith("lookup_"):

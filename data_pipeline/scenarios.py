@@ -95,7 +95,8 @@ def plan_cells(
         cells[language].append(category)
     rng = random.Random(derive_seed(seed, "cells"))
     arrange = _spread if mixed else _in_runs
-    ordered = [Cell(category, language) for language in languages for category in arrange(cells[language], rng)]
+    kinds = {(category, language): Cell(category, language) for language in languages for category in shares}
+    ordered = [kinds[category, language] for language in languages for category in arrange(cells[language], rng)]
     blocks = [ordered[i : i + per_set] for i in range(0, num, per_set)]
     tail = [blocks.pop()] if blocks and len(blocks[-1]) < per_set else []
     rng.shuffle(blocks)

@@ -75,18 +75,21 @@ class Part:
     @classmethod
     def of(cls, items: Sequence[Item]) -> "Part":
         """The part made of `items`."""
-        slots = frozenset(item.key for item in items if isinstance(item, Slot))
-        choices = [item for item in items if isinstance(item, Choice)]
-        if not choices:
-            return cls(tuple(items), slots, slots, any(isinstance(item, Rest) for item in items))
-        inner = [part for choice in choices for part in choice.parts]
-        always = (frozenset.intersection(*(p.needed for p in c.parts)) for c in choices if not c.optional)
-        return cls(
-            tuple(items),
-            slots.union(*always),
-            slots.union(*(part.known for part in inner)),
-            any(isinstance(item, Rest) for item in items) or any(part.open for part in inner),
-        )
+        needed: set[str] = set()
+        known: set[str] = set()
+        opened = False
+        for item in items:
+            if isinstance(item, Slot):
+                needed.add(item.key)
+                known.add(item.key)
+            elif isinstance(item, Choice):
+                known.update(*[part.known for part in item.parts])
+                opened = opened or any([part.open for part in item.parts])
+                if not item.optional:
+                    needed |= frozenset.intersection(*[part.needed for part in item.parts])
+            elif isinstance(item, Rest):
+                opened = True
+        return cls(tuple(items), frozenset(needed), frozenset(known), opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +231,19 @@ _NEEDS_AN = re.compile(r"\b[Aa] ?$")
 _VOWEL = re.compile(r"(?!one\b|uni|use)[aeiou8]|11|18", re.I)
 
 
-_LEFT_OVER = (
+_MARKS_ZH = (
     (re.compile(r"^[，、：]+"), ""),
     (re.compile(r"([：，、])[，、]+"), r"\1"),
     (re.compile(r"[：，、]+(?=[。？！]|$)"), ""),
+)
+_BLANKS = (
     (re.compile(r" +(?=[?.!,](?: |$))"), ""),
     (re.compile(r"(?<=\w)  +(?=\w)"), " "),
+)
+_DETERMINERS = (
     (re.compile(r"\b(?:My|Our|The|An?) the same\b"), "The same"),
     (re.compile(r"\b(?:my|our|the|an?) the same\b"), "the same"),
 )
-"""Marks and blanks that parts which were not said leave behind, and determiners before a thing that brings its own."""
 
 
 def article_before(text: str) -> str:
@@ -249,29 +255,33 @@ def _run_together(left: str, right: str) -> bool:
     return left.isascii() and right.isascii() and left.isalnum() and right.isalnum() and (left + right).strip() != ""
 
 
+def _tidied(text: str) -> str:
+    """Without the marks and blanks that parts which were not said leave behind, and "my" before "the same pet"."""
+    rules = (*(() if text.isascii() else _MARKS_ZH), *_BLANKS, *(_DETERMINERS if " the same" in text else ()))
+    for pattern, tidy in rules:
+        text = pattern.sub(tidy, text)
+    return text
+
+
 def written(
-    templates: Sequence[Template],
+    fitting: Sequence[Template],
     values: Values,
     rng: random.Random,
     phrase: Phrase,
     rest: Callable[[str, Sequence[str]], str],
-    whole: bool | None = None,
 ) -> tuple[str, bool] | None:
-    """One of `templates` that says exactly `values`, and whether it is a sentence of its own.
+    """One of `fitting` that says exactly `values`, and whether it is a sentence of its own.
 
     Args:
-        templates: what may be said.
+        fitting: templates that fit the values.
         values: what the user gives.
         rng: source of choices.
         phrase: a parameter's own phrase, for `{x~}`.
         rest: appends the parameters not said elsewhere to what stands before `{...}`.
-        whole: take only sentences (True) or only imperatives (False).
 
     Returns:
         None where none fits.
     """
-    given = frozenset(values)
-    fitting = [t for t in templates if whole in (None, t.whole) and t.fits(given)]
     for _ in range(min(_SAMPLE, len(fitting))):
         template = rng.choice(fitting)
         writer = _Writer(values, rng, phrase, set())
@@ -284,9 +294,7 @@ def written(
             continue
         before, _, after = text.partition("\0")
         text = (rest(before, left) if left else before) + after
-        for pattern, tidy in _LEFT_OVER:
-            text = pattern.sub(tidy, text)
-        return text, template.whole
+        return _tidied(text), template.whole
     return None
 
 

@@ -8,7 +8,7 @@ shard-00000.facts.json       written last: a shard counts as finished when this 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _settle(
     kept: dict[int, Draft] = {}
     tasks: Sequence[Task] = [Task(index) for index in range(shard.first, shard.first + shard.size)]
     for attempt in range(MAX_ATTEMPTS):
-        drafts = [replace(draft, reason=draft.reason or check(draft.conversation)) for draft in teacher.drafts(tasks)]
+        drafts = [draft.refused(draft.reason or check(draft.conversation)) for draft in teacher.drafts(tasks)]
         reviewed = teacher.review([draft for draft in drafts if draft.reason is None])
         kept |= {draft.task.index: draft for draft in reviewed if draft.reason is None}
         refused = [draft for draft in (*drafts, *reviewed) if draft.reason is not None]

@@ -53,7 +53,7 @@ class ToolInstance:
     def public(self, values: Mapping[str, Value]) -> "PublicCall":
         """What a call with `values` looks like."""
         told = tell({key: values[key] for key in self.names if key in values})
-        whole = {self.names[key] for key in told if isinstance(values[key].arg, Mapping | list)}
+        whole = {self.names[key] for key in told if isinstance(values[key].arg, dict | list)}
         if self.transforms is None:
             return PublicCall({self.names[key]: tree for key, tree in told.items()}, whole)
         for transform in self.transforms:
@@ -88,7 +88,7 @@ class ToolInstance:
 
     def result(self, result: Any) -> Any:
         """A result of the base tool as the public sees it: the same values."""
-        if isinstance(result, Mapping):
+        if isinstance(result, dict):
             return {self.shown(key): self.result(item) for key, item in result.items()}
         return [self.result(item) for item in result] if isinstance(result, list) else result
 

@@ -22,20 +22,6 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What a teacher made of one task."""
-
-    task: Task
-    conversation: Conversation
-    reason: str | None = None
-    """Set when the teacher itself refuses its draft; a counter key, so no free text."""
-    usage: "Usage" = field(default_factory=lambda: Usage())
-    """Tokens behind this draft; a request that serves several drafts is counted with the first of them."""
-    judge_usage: "Usage" = field(default_factory=lambda: Usage())
-    """Tokens of the judge, counted likewise."""
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Language-model answers and their tokens, as the server counted them."""
 
@@ -60,6 +46,27 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.cost + other.cost,
         )
+
+
+_NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a teacher made of one task."""
+
+    task: Task
+    conversation: Conversation
+    reason: str | None = None
+    """Set when the teacher itself refuses its draft; a counter key, so no free text."""
+    usage: Usage = _NO_USAGE
+    """Tokens behind this draft; a request that serves several drafts is counted with the first of them."""
+    judge_usage: Usage = _NO_USAGE
+    """Tokens of the judge, counted likewise."""
+
+    def refused(self, reason: str | None) -> "Draft":
+        """This draft with `reason`; itself where there is none."""
+        return self if reason is None else replace(self, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ class PlannedTeacher:
         """Refuse what cannot be executed again with the same results."""
         if self._execute is None:
             return drafts
-        return [replace(draft, reason=replays(draft.conversation, self._execute)) for draft in drafts]
+        return [draft.refused(replays(draft.conversation, self._execute)) for draft in drafts]
 
     def fetch(self) -> None:
         """Nothing is ever pending."""

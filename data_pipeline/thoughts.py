@@ -1,6 +1,5 @@
 """What the assistant thinks before it acts: built from facts of the plan, short, in several layouts."""
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from data_pipeline.catalogue import FOLDER
 from data_pipeline.replies import third_person
 from data_pipeline.slots import Value
 from data_pipeline.tables import read_table
+from fcdist.schema.json_text import json_text
 
 _MAX_FACTS = 8
 """Arguments that a thought spells out; of the others it tells the name."""
@@ -98,11 +98,11 @@ def _facts(call: PlannedCall, language: str) -> list[str]:
     colon = "：" if language == "zh" else ": "
     out: list[str] = []
     for name, value in call.facts.items():
-        text = value.arg if isinstance(value.arg, str) else json.dumps(value.arg, ensure_ascii=False)
+        text = value.arg if isinstance(value.arg, str) else json_text(value.arg)
         words = value.text.strip(_QUOTES)
         if len(text) > 2 * _MAX_WORDS or len(out) >= _MAX_FACTS:
             out.append(name)
-        elif any(isinstance(leaf, Mapping) and "result" in leaf for leaf in value.leaves.values()):
+        elif any(isinstance(leaf, dict) and "result" in leaf for leaf in value.leaves.values()):
             source = "（来自结果）" if language == "zh" else " (from the result)"
             out.append(f"{name}{colon}{text}{source}")
         elif words in (text, "") or len(words) > _MAX_WORDS:

@@ -16,6 +16,7 @@ from data_pipeline.links import draw_finder, draw_linked, links
 from data_pipeline.replies import sentence
 from data_pipeline.scenarios import Cell
 from data_pipeline.surface import Style, ToolInstance, dress, make_style
+from fcdist.schema.conversation import Tool
 
 CONFUSABLE: tuple[frozenset[str], ...] = (
     frozenset({"create_event", "schedule_meeting", "set_reminder", "add_task", "add_tasks", "vacuum_schedule"}),
@@ -71,6 +72,11 @@ class ToolSet:
     instances: tuple[ToolInstance, ...]
     system: str | None
     today: date | None
+
+    @cached_property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model is offered; one object for all conversations."""
+        return tuple(instance.tool for instance in self.instances)
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:

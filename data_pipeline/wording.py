@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from data_pipeline.catalogue import FOLDER, BaseTool, Param, titled
@@ -48,9 +49,17 @@ class Persona:
 
 def draw_persona(language: str, rng: random.Random) -> Persona:
     """A speaker; most are plain and type cleanly."""
+    personas, weights = _personas(language)
+    return rng.choices(personas, cum_weights=weights)[0]
+
+
+@lru_cache(maxsize=2)
+def _personas(language: str) -> tuple[Sequence[Persona], Sequence[int]]:
+    """All speakers, and their weights added up."""
     registers = frames()[language]["registers"]
-    name = rng.choices(list(registers), [r["weight"] for r in registers.values()])[0]
-    return Persona(name, 3 * NOISY if name == "rushed" else 0.0 if name == "formal" else NOISY)
+    noise = {"rushed": 3 * NOISY, "formal": 0.0}
+    personas = [Persona(name, noise.get(name, NOISY)) for name in registers]
+    return personas, list(accumulate(register["weight"] for register in registers.values()))
 
 
 _CASUAL = {
@@ -96,8 +105,10 @@ def request(
         persona: who speaks; drawn anew where none is given.
     """
     persona = persona or draw_persona(language, rng)
-    text = _clean(instance, values, language, rng, persona, bare)
     spans = spoken_spans(values)
+    text = _clean(instance, values, language, rng, persona)
+    if not bare:
+        text = _surrounded(text, instance.base, spans, language, rng, persona)
     if language == "zh" and rng.random() < _MIXED:
         text = code_switched(text, spans, rng)
     return noisy(text, spans, language, rng, persona.noise)
@@ -119,30 +130,31 @@ def spoken_spans(values: Values) -> list[str]:
     return [words for words in out if words]
 
 
-def _clean(
-    instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona, bare: bool
-) -> str:
-    listed = all(not instance.base.param(key).phrases_en for key in values) and len(values) > 1
+def _clean(instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona) -> str:
     whole = _sentence(instance, values, language, rng) if rng.random() < _SENTENCE else None
     if whole is not None:
-        text = closed(capital(whole) if language == "en" else whole, language)
-    elif listed and instance.base.backing is None and rng.random() < 0.25:
-        text = given_first(instance, values, language, rng)
-    else:
-        text = _framed(instance, values, language, rng, persona)
-    return text if bare else _surrounded(text, instance.base, spoken_spans(values), language, rng, persona)
+        return closed(capital(whole) if language == "en" else whole, language)
+    listed = len(values) > 1 and not any(instance.base.param(key).phrases_en for key in values)
+    if listed and instance.base.backing is None and rng.random() < 0.25:
+        return given_first(instance, values, language, rng)
+    return _framed(instance, values, language, rng, persona)
 
 
 def _framed(instance: ToolInstance, values: Values, language: str, rng: random.Random, persona: Persona) -> str:
     core, question = imperative(instance, values, language, rng)
-    register = frames()[language]["registers"][persona.register]
     if question:
+        register = frames()[language]["registers"][persona.register]
         frame = str(rng.choice(register.get("ask") or frames()[language]["ask"]))
         return frame.format(Q=capital(core), q=core)
-    options = register["do"]
-    if _TO_ME[language].search(core):  # "help me tell me"
-        options = [frame for frame in options if not _BY_ME[language].search(frame)] or ["{V}"]
-    return str(rng.choice(options).format(V=capital(core), v=core))
+    options = _orders(language, persona.register, to_me=_TO_ME[language].search(core) is not None)
+    return rng.choice(options).format(V=capital(core), v=core)
+
+
+@lru_cache(maxsize=32)
+def _orders(language: str, register: str, to_me: bool) -> Sequence[str]:
+    """Frames of imperatives; `to_me`: of those that name the speaker already ("help me tell me")."""
+    options = frames()[language]["registers"][register]["do"]
+    return [frame for frame in options if not _BY_ME[language].search(frame)] or ["{V}"] if to_me else options
 
 
 def _surrounded(
@@ -151,7 +163,7 @@ def _surrounded(
     """With a situation before it and thanks after it, now and then."""
     register = frames()[language]["registers"][persona.register]
     situations = frames()[language]["situations"]
-    first, *more = re.split(r"[,，。？！]|[.?!] ", text[:-1])
+    first, *more = _CLAUSE_END.split(text[:-1])
     # A first clause without any value is a situation already: 要出差，后天找人照看柯基.
     several = bool(more) and (
         not any(words in first for words in spans) or first.startswith(("刚", "跟", "想", "打算"))
@@ -162,11 +174,13 @@ def _surrounded(
         text = f"{rng.choice(options or situations['any'])}{gap}{capital(text) if language == 'en' else text}"
     elif rng.random() < _OPENER * register.get("talk", 1) and register.get("open") and not _GREETING.match(text):
         text = _opened(str(rng.choice(register["open"])), text, spans, language)
-    if rng.random() < _THANKS * register.get("talk", 1) and not re.search("thank|谢|please|拜托|麻烦|劳", text, re.I):
+    if rng.random() < _THANKS * register.get("talk", 1) and not _POLITE.search(text):
         text = closed(text, language) + gap + str(rng.choice(register.get("close") or frames()[language]["close"]))
     return text
 
 
+_CLAUSE_END = re.compile(r"[,，。？！]|[.?!] ")
+_POLITE = re.compile("thank|谢|please|拜托|麻烦|劳", re.I)
 _GREETING = re.compile(
     r"(?:hey|hi|hello|ok|okay|so|alright|quick|in a|pls|right|do me)\b|[哎嘿诶来快急赶麻你您]|那个|话说", re.I
 )
@@ -187,7 +201,7 @@ def _sentence(instance: ToolInstance, values: Values, language: str, rng: random
 def _written(
     instance: ToolInstance, values: Values, language: str, rng: random.Random, whole: bool
 ) -> tuple[str, bool] | None:
-    templates = _templates(instance.base, language)
+    templates = _fitting(instance.base, language, frozenset(values), whole)
     if not templates:
         return None
 
@@ -200,7 +214,7 @@ def _written(
         build = _chinese if language == "zh" else _english
         return build(before, [instance.base.param(key) for key in left], values, rng)
 
-    found = written(templates, values, rng, own_phrase, rest, whole)
+    found = written(templates, values, rng, own_phrase, rest)
     if found is None or language == "en":
         return found
     return _POINTED.sub(r"\1", found[0]), found[1]
@@ -210,6 +224,13 @@ _POINTED = re.compile("《((?:那|这|第)[^》]*)》")
 """A title that is only pointed at ("that song") stands without marks."""
 
 
+@lru_cache(maxsize=4096)
+def _fitting(tool: BaseTool, language: str, given: frozenset[str], whole: bool) -> Sequence[Template]:
+    """Templates that say exactly the values `given`: sentences (`whole`) or imperatives."""
+    return [t for t in _templates(tool, language) if t.whole == whole and t.fits(given)]
+
+
+@lru_cache(maxsize=4096)
 def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
     if tool.backing is not None:
@@ -228,7 +249,6 @@ def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
     return _templates_of(tool.id, kind, noun, keys, language)
 
 
-@lru_cache(maxsize=2048)
 def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], language: str) -> tuple[Template, ...]:
     table = requests(language)
     main, extra = [*keys, "", ""][:2]

@@ -4,7 +4,6 @@ Results depend on (seed, tool, arguments) and on what was done before: identifie
 cannot be cancelled again, a search also finds what was created, and what is taken stays taken.
 """
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +15,7 @@ from data_pipeline.facts import in_asked_unit, known
 from data_pipeline.people import person
 from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
+from fcdist.schema.json_text import canonical_json
 
 _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "product": ((" Pro", " Lite", " Plus", " Basic", " Mini"), ("专业版", "轻便款", "升级版", "基础款", "迷你款")),
@@ -85,7 +85,7 @@ class World:
             value: the argument that leads to it.
             outcome: the result; one with an "error" changes nothing in the world.
         """
-        self._planned[tool.id, key, _canonical(value)] = outcome
+        self._planned[tool.id, key, canonical_json(value)] = outcome
         self.setup.append([self._num_executed, "outcome", tool.id, key, value, outcome])
 
     def restore(self, setup: Sequence[Sequence[Any]]) -> None:
@@ -95,7 +95,7 @@ class World:
                 self._admit(*facts)
             elif before == self._num_executed:
                 tool, key, value, outcome = facts
-                self._planned[tool, key, _canonical(value)] = outcome
+                self._planned[tool, key, canonical_json(value)] = outcome
 
     def execute(
         self, tool: BaseTool, arguments: Mapping[str, Any], names: Mapping[str, str] | None = None
@@ -120,10 +120,10 @@ class World:
 
     def _execute(self, tool: BaseTool, arguments: Mapping[str, Any], names: Mapping[str, str] | None) -> dict[str, Any]:
         for key in arguments if self._planned else ():
-            if (planned := self._planned.get((tool.id, key, _canonical(arguments[key])))) is not None:
+            if (planned := self._planned.get((tool.id, key, canonical_json(arguments[key])))) is not None:
                 return dict(planned)
         if tool.backing is not None:
-            rng = random.Random(derive_seed(self._seed, tool.id, _canonical(arguments)))
+            rng = random.Random(derive_seed(self._seed, tool.id, canonical_json(arguments)))
             context = Context(rng, self._language, None, self._pools, self.issue)
             return tool.backing.execute(tool.params, arguments, self, context)
         for param in tool.params:
@@ -137,7 +137,7 @@ class World:
                 if tool.act == "cancel":
                     self.forget(kind, value)
                     self._cancelled.add((kind, value))
-        rng = random.Random(derive_seed(self._seed, tool.id, _canonical(arguments)))
+        rng = random.Random(derive_seed(self._seed, tool.id, canonical_json(arguments)))
         self._echo = {
             str(param.spec["pool"]): str(arguments[param.key])
             for param in tool.params
@@ -216,10 +216,6 @@ class World:
         if kind == "code":
             return parts[0] + "".join(rng.choice("0123456789") for _ in range(int(parts[1])))
         return self.issue(parts[1], parts[0])
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 @lru_cache(maxsize=4096)

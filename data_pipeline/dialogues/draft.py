@@ -1,6 +1,5 @@
 """A conversation being written: who says what, what is called, and what the world answers."""
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from data_pipeline.toolsets import ToolSet
 from data_pipeline.wording import Persona, capital, draw_persona, imperative, request, suiting
 from data_pipeline.world import World
 from fcdist.schema.conversation import Message, ToolCall
+from fcdist.schema.json_text import json_text
 
 Values = dict[str, Value]
 Planned = tuple[ToolInstance, Values]
@@ -139,7 +139,7 @@ class Draft:
         for number, (instance, values) in enumerate(planned, start + 1):
             public = instance.public(values)
             arguments = public.arguments()
-            text = json.dumps(arguments, ensure_ascii=False)
+            text = json_text(arguments)
             if any(c.name == instance.tool.name and c.arguments == text for c in calls + self.made):
                 raise RepetitionError
             calls.append(ToolCall(f"call_{number}", instance.tool.name, text))
@@ -150,7 +150,7 @@ class Draft:
         why = before_calls(plans, seen, self.language, self.rng)
         self.messages.append(Message("assistant", None, why, tuple(calls)))
         for (instance, _), call, result in zip(planned, calls, results, strict=True):
-            content = json.dumps(instance.result(result), ensure_ascii=False)
+            content = json_text(instance.result(result))
             self.messages.append(Message("tool", content, tool_call_id=call.id, name=call.name))
         return results
 
@@ -189,14 +189,15 @@ class Draft:
     def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
         """Values of all required parameters, those in `must`, and some of the others."""
         share = self.rng.choice((0.0, 0.25, 0.5))
+        context = self.context(relative)
         out: Values = {}
         for param in instance.params:
             if param.required or param.key in must or self.rng.random() < share:
-                value = sample(param.spec, self.context(relative))
+                value = sample(param.spec, context)
                 for _ in range(_TRIES):  # nobody goes from a place to the same place
                     if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
                         break
-                    value = sample(param.spec, self.context(relative))
+                    value = sample(param.spec, context)
                 out[param.key] = value
         return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
@@ -210,7 +211,7 @@ class Draft:
 
     def pick(self, kinds: Sequence[str] = ()) -> ToolInstance:
         """An instance of the set; with a parameter of one of `kinds` where there is one."""
-        fitting = [i for i in self.tool_set.instances if any(p.kind in kinds for p in i.params)]
+        fitting = [i for i in self.tool_set.instances if any(p.kind in kinds for p in i.params)] if kinds else []
         return self.rng.choice(fitting or list(self.tool_set.instances))
 
     def core(self, instance: ToolInstance, values: Values) -> str:

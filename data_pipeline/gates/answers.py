@@ -1,7 +1,6 @@
 """Answers after a call: every fact comes from a result or from the user, and short results are told."""
 
 import re
-from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 
@@ -29,7 +28,7 @@ def answers(reading: Reading) -> str | None:
     """What the assistant says after a call was told by a result or the user, and agrees with the result."""
     if not reading.calls:
         return None
-    told, first = Told(reading), reading.calls[0].turn
+    told, first = reading.view(Told), reading.calls[0].turn
     for turn, text in reading.answers():
         if turn < first:
             continue
@@ -54,7 +53,7 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
     if not any(is_error(content) or is_empty(content) for content in found) and _NOTHING.search(text):
         return "answer_denies_result"
     for content in results:
-        if not isinstance(content, Mapping) or len(content) > 2 or is_error(content):
+        if not isinstance(content, dict) or len(content) > 2 or is_error(content):
             continue  # long results may be summed up
         for key, value in content.items():
             if isinstance(value, str) and key.endswith("_id") and value not in text:

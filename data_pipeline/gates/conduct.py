@@ -1,11 +1,11 @@
 """Conduct: no loops, no foreign identity, nobody's personal data."""
 
-import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from data_pipeline.gates.reading import Reading, fold, is_error
+from fcdist.schema.json_text import canonical_json
 
 _VENDORS = (
     r"openai|anthropic|google|deepmind|meta(?: ai)?|microsoft|alibaba|baidu|tencent|mistral(?: ai)?|deepseek|moonshot|"
@@ -73,7 +73,7 @@ def _requests(reading: Reading) -> Iterator[tuple[int, str, str, str]]:
     turns = list(accumulate(message.role == "user" for message in reading.messages))
     for call in reading.calls:
         if not is_error(call.result):
-            arguments, result = (json.dumps(value, sort_keys=True) for value in (call.arguments, call.result))
+            arguments, result = map(canonical_json, (call.arguments, call.result))
             yield turns[call.turn], call.name, arguments, result
 
 
@@ -91,7 +91,9 @@ def _stutters(text: str) -> bool:
     if len(text) < _SHORTEST_STUTTER * (3 if text.isascii() else 1):
         return False
     words = _UNITS.findall(text.lower())
-    if len(words) < 9 or len({*zip(words, words[1:], words[2:], strict=False)}) > len(words) - 8:
+    if len(words) < 9 or len(set(words)) > len(words) - 6:
+        return False  # three times three words are at least six words that were there before
+    if len({*zip(words, words[1:], words[2:], strict=False)}) > len(words) - 8:
         return False  # fewer than six of its trigrams repeat
     for size in range(3, min(12, len(words) // 3) + 1):
         run = 0
@@ -112,20 +114,20 @@ def identity(reading: Reading) -> str | None:
 def personal_data(reading: Reading) -> str | None:
     """The assistant invents no way to reach a person, and nobody gives a number that could be somebody's card or id."""
     texts = [" ".join((m.content or "", *(call.arguments for call in m.tool_calls))) for m in reading.messages]
-    quantities = {str(v) for call in reading.calls for v in call.leaves.values() if isinstance(v, int | float)}
+    everything = "\n".join([*texts, *(message.thought or "" for message in reading.messages)])
+    if "@" not in everything and not _LONG_NUMBER.search(everything):
+        return None
     for place, message in enumerate(reading.messages):
         if message.role == "assistant":
             own = f"{texts[place]} {message.thought or ''}"
-            if ("@" in own or _LONG_NUMBER.search(own)) and (
-                reason := _invented_contact(own, texts[:place], quantities)
-            ):
+            if ("@" in own or _LONG_NUMBER.search(own)) and (reason := _invented_contact(own, texts[:place], reading)):
                 return reason
-    everything = "\n".join(texts)
-    return _real_number(everything) if _LONG_NUMBER.search(everything) else None
+    return _real_number("\n".join(texts))
 
 
-def _invented_contact(text: str, before: Sequence[str], quantities: Collection[str]) -> str | None:
+def _invented_contact(text: str, before: Sequence[str], reading: Reading) -> str | None:
     given = "\n".join(before)
+    quantities = {str(v) for call in reading.calls for v in call.leaves.values() if isinstance(v, int | float)}
     for match in _EMAIL.finditer(text):
         if not _EXAMPLE_DOMAIN.search(match[1].lower()) and match[0].lower() not in given.lower():
             return "invented_email"

@@ -3,12 +3,12 @@
 The metadata that is held against the conversation is described in `data_pipeline/gates/__init__.py`.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from data_pipeline.gates.reading import Call, Reading, fold, is_empty, is_error
+from fcdist.schema.json_text import canonical_json, json_text
 
 _CALL_FREE = ("", "general", "chat", "no_call")
 """Categories that say nothing about calls."""
@@ -168,7 +168,7 @@ def _repeats_failure(reading: Reading) -> bool:
         if last != asked and reading.declared_calls is None:
             failed.clear()
         asked = last
-        key = f"{call.name} {json.dumps(call.arguments, sort_keys=True)}"
+        key = f"{call.name} {canonical_json(call.arguments)}"
         if key in failed and not _may_try_again(reading, call):
             return True
         if is_error(call.result) or is_empty(call.result):
@@ -179,7 +179,7 @@ def _repeats_failure(reading: Reading) -> bool:
 def _may_try_again(reading: Reading, call: Call) -> bool:
     """Whether something else was called since, or the error was of the moment."""
     before = [c for c in reading.calls if c.turn < call.turn]
-    return bool(before) and (before[-1].name != call.name or "retry" in json.dumps(before[-1].result).lower())
+    return bool(before) and (before[-1].name != call.name or "retry" in json_text(before[-1].result).lower())
 
 
 def _claims_success(text: str) -> bool:

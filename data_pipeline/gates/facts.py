@@ -1,6 +1,5 @@
 """Facts in texts: numbers, dates, clock times, identifiers and names, and which of them were told before a turn."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -14,7 +13,7 @@ from data_pipeline.normalisers.aliases import other_names
 Day = tuple[int, int, int | None]
 """Month, day, and the year where it is told."""
 
-_DIGITS = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]+-?)?\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
+_DIGITS = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]++-?+)?+\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
 _DIGIT = re.compile(r"\d")
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z-]*\d)(?=[\d-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _QUANTITY = re.compile(
@@ -242,8 +241,7 @@ class Told:
     @cached_property
     def _tools(self) -> str:
         """Names, descriptions and schemas of the tools: limits and choices may be told from there."""
-        wires = [tool.to_wire()["function"] for tool in self._reading.conversation.tools]
-        return fold(json.dumps(wires, ensure_ascii=False))
+        return fold("\n".join(tool.function_text for tool in self._reading.conversation.tools))
 
 
 def _tokens(text: str) -> set[str]:

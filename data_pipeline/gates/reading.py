@@ -3,17 +3,19 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from data_pipeline.normalisers import dates
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 
 Leaves = Mapping[str, Any]
 """Path in the arguments (`rooms.0.guests`) → value that is neither object nor list."""
+
+View = TypeVar("View")
 
 _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _ERROR_KEYS = frozenset({"error", "errors", "error_code", "error_message"})
@@ -45,6 +47,14 @@ class Reading:
         self.messages: Sequence[Message] = conversation.messages
         self.facts: Mapping[str, Any] = conversation.metadata or {}
         self._before: dict[tuple[str, int], str] = {}
+        self._views: dict[Callable[[Reading], Any], Any] = {}
+
+    def view(self, make: "Callable[[Reading], View]") -> "View":
+        """What `make` makes of this conversation, once for all gates."""
+        if make not in self._views:
+            self._views[make] = make(self)
+        view: View = self._views[make]
+        return view
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
@@ -81,6 +91,15 @@ class Reading:
     @cached_property
     def results(self) -> Mapping[int, Any]:
         """Place of a tool message → its decoded content; text that is no JSON stays text."""
+        return {i: content for i, (content, _) in self._decoded.items()}
+
+    @property
+    def plain_results(self) -> bool:
+        """Whether a tool message is no JSON."""
+        return not all(is_json for _, is_json in self._decoded.values())
+
+    @cached_property
+    def _decoded(self) -> Mapping[int, tuple[Any, bool]]:
         return {i: _json_or_text(m.content or "") for i, m in enumerate(self.messages) if m.role == "tool"}
 
     @cached_property
@@ -155,7 +174,7 @@ def fold(text: str) -> str:
 
 def decoded(call: ToolCall) -> Mapping[str, Any]:
     """Arguments of a call; empty where they are no JSON object."""
-    value = _json_or_text(call.arguments)
+    value, _ = _json_or_text(call.arguments)
     return value if isinstance(value, dict) else {}
 
 
@@ -202,8 +221,9 @@ def is_empty(result: Any) -> bool:
     return result is None or result in ([], "")
 
 
-def _json_or_text(text: str) -> Any:
+def _json_or_text(text: str) -> tuple[Any, bool]:
+    """The decoded text and True, or the text and False."""
     try:
-        return json.loads(text)
+        return json.loads(text), True
     except ValueError:
-        return text
+        return text, False

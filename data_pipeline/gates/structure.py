@@ -1,6 +1,5 @@
 """Form: roles, schemas, offered tools, results that are JSON, lengths."""
 
-import json
 from functools import lru_cache
 
 from data_pipeline.gates.reading import Reading
@@ -24,10 +23,7 @@ def structure(reading: Reading) -> str | None:
         if "arguments" in text:
             return "arguments_break_schema"
         return "malformed"
-    for message in reading.messages:
-        if message.role == "tool" and not _is_json(message.content or ""):
-            return "result_is_not_json"
-    return None
+    return "result_is_not_json" if reading.plain_results else None
 
 
 class _Tools:
@@ -42,11 +38,9 @@ class _Tools:
         return hash(tuple(map(id, self.tools)))
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Tools)
-            and len(self.tools) == len(other.tools)
-            and all(a is b for a, b in zip(self.tools, other.tools, strict=True))
-        )
+        if not isinstance(other, _Tools) or len(self.tools) != len(other.tools):
+            return False
+        return self.tools is other.tools or all(a is b for a, b in zip(self.tools, other.tools, strict=True))
 
 
 @lru_cache(maxsize=256)
@@ -61,11 +55,3 @@ def length(reading: Reading) -> str | None:
     if any(len(m.thought or "") > MAX_THOUGHT for m in reading.messages):
         return "thought_too_long"
     return None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

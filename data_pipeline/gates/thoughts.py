@@ -1,11 +1,11 @@
 """Thoughts: they name the tool that is called, its values, and what is missing."""
 
-import json
 import re
 from collections.abc import Sequence
 
 from data_pipeline.gates.facts import Told
 from data_pipeline.gates.reading import Call, Reading, fold, stands_alone
+from fcdist.schema.json_text import json_text
 
 _MAX_WORDS = 80
 """Longest words, in characters, between a parameter's name and its value."""
@@ -16,7 +16,6 @@ _PLACE = re.compile(r"\[\d+\]")
 
 def thoughts(reading: Reading) -> str | None:
     """A thought fits the turn it leads to."""
-    told: Told | None = None
     for turn, message in enumerate(reading.messages):
         thought = message.thought
         if not thought:
@@ -30,11 +29,10 @@ def thoughts(reading: Reading) -> str | None:
             continue  # before a question it works out values that the user may still change
         # The arguments that the thought leads to may be named, too, and the number of calls.
         leads_to = next((call.turn for call in reading.calls if call.turn >= turn), turn)
-        told = told or Told(reading)
         uncounted = _PLACE.sub(" ", thought)
         if len(calls) > 1:
             uncounted = re.sub(rf"(?<!\d){len(calls)}(?![\d.])", " ", uncounted)
-        if told.unknown_fact(uncounted, leads_to + 1):
+        if reading.view(Told).unknown_fact(uncounted, leads_to + 1):
             return "thought_tells_unknown_fact"
     return _missing_slot(reading)
 
@@ -46,7 +44,7 @@ def _other_values(thought: str, calls: Sequence[Call]) -> str | None:
         if call.declared is None:
             return None
         for name, value in call.arguments.items():
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = value if isinstance(value, str) else json_text(value)
             values.setdefault(name, []).append(text)
     for name, texts in values.items():
         ends = stands_alone(name, thought)

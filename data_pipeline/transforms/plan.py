@@ -19,7 +19,6 @@ from data_pipeline.transforms.words import half, words
 _USUAL = {"quantity": 1, "tickets": 1, "questions": 5, "dice": 1, "servings": 2, "guests": 2, "players": 2, "nights": 1}
 """Required counts → a default that nobody would wonder at."""
 _LISTS = ("strs", "people", "emails", "ints", "nums")
-_SPOKEN = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,6 @@ def plan_face(
 
 
 def _change_required(plan: Plan, base: BaseTool, params: Sequence[Param], habits: Habits, rng: random.Random) -> None:
-    spoken = set(_SPOKEN.findall(" ".join((*(base.say or ()), *base.heads_en, *base.heads_zh))))
     for param in params:
         if not param.required:
             if habits.demand and param.kind not in ("bool", "ref") and rng.random() < habits.demand:
@@ -103,7 +101,7 @@ def _change_required(plan: Plan, base: BaseTool, params: Sequence[Param], habits
             continue
         default = _USUAL.get(param.key) if param.kind == "int" else None
         others = sum(p.required and p.key not in plan.changed for p in params) > 1
-        usual = default is not None and others and param.key not in spoken and base.act != "control"
+        usual = default is not None and others and param.key not in base.spoken and base.act != "control"
         if usual and rng.random() < habits.relax:
             plan.add(Relax(param.key, default))
             plan.changed[param.key] = replace(param, required=False, default=default)

@@ -70,7 +70,7 @@ def tell(values: Mapping[str, Value]) -> dict[str, Tree]:
 
 
 def _tell(argument: Any, path: str, leaves: Mapping[str, Any], text: str) -> Tree:
-    if isinstance(argument, Mapping):
+    if isinstance(argument, dict):
         return {key: _tell(item, f"{path}.{key}" if path else key, leaves, "") for key, item in argument.items()}
     if isinstance(argument, list):
         return [_tell(item, f"{path}.{i}" if path else str(i), leaves, "") for i, item in enumerate(argument)]

@@ -76,7 +76,7 @@ def check_arguments(tool: Tool, arguments: str, where: str = "arguments") -> dic
         SchemaError: not JSON, not an object, or the first rule of the schema that is broken.
     """
     try:
-        value = json.loads(arguments, parse_constant=_refuse_constant)
+        value = _decoder.decode(arguments)
     except ValueError as error:
         raise SchemaError(f"{where} of {tool.name} is not JSON ({error}): {arguments[:80]!r}") from None
     if not isinstance(value, dict):
@@ -123,12 +123,15 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _refuse_reference(uri: str) -> None:
     # Data must not make a reader open files or connections.
     raise ValueError(f"a $ref must stay inside the schema, this one points to {uri}")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=2048)  # about 6 KiB each; generated tools are never seen again
 def _compiled(schema: str) -> Any:
     return jsonschema_rs.validator_for(schema, retriever=_refuse_reference)
 

@@ -3,13 +3,13 @@
 The reader is strict: a field it does not know raises, because a silently dropped field is a silently wrong example.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 from fcdist.errors import SchemaError
+from fcdist.schema.json_text import json_text
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -28,7 +28,14 @@ class Tool:
     @cached_property
     def schema(self) -> str:
         """`parameters` as JSON text."""
-        return json.dumps(self.parameters, ensure_ascii=False)
+        return json_text(self.parameters)
+
+    @cached_property
+    def function_text(self) -> str:
+        """What `to_wire` has under `function`, as JSON text, made once for all conversations that offer the tool."""
+        head = json_text({"name": self.name, "description": self.description})[:-1]
+        strict = "" if self.strict is None else f', "strict": {json_text(self.strict)}'
+        return f'{head}, "parameters": {self.schema}{strict}}}'
 
     def to_wire(self) -> dict[str, Any]:
         """OpenAI `tools` entry."""
@@ -87,7 +94,7 @@ class ToolCall:
         inner = _fields(outer["function"], f"{where}.function", required=("name", "arguments"))
         arguments = inner["arguments"]
         if isinstance(arguments, Mapping):
-            arguments = json.dumps(arguments, ensure_ascii=False)
+            arguments = json_text(arguments)
         return cls(
             id=_text(outer.get("id") or "", f"{where}.id"),
             name=_text(inner["name"], f"{where}.function.name"),
@@ -174,12 +181,27 @@ class Conversation:
         wire: dict[str, Any] = {"messages": [m.to_wire() for m in self.messages]}
         if self.tools:
             wire["tools"] = [t.to_wire() for t in self.tools]
+        return wire | self._label()
+
+    def to_line(self, extra: Mapping[str, Any] | None = None) -> str:
+        """`to_wire` as JSON text, without a line end; fields of `extra` stand behind its own."""
+        line = f'"messages": {json_text([m.to_wire() for m in self.messages])}'
+        if self.tools:
+            tools = ", ".join([f'{{"type": "function", "function": {tool.function_text}}}' for tool in self.tools])
+            line += f', "tools": [{tools}]'
+        if label := self._label() | dict(extra or {}):
+            line += f", {json_text(label)[1:-1]}"
+        return f"{{{line}}}"
+
+    def _label(self) -> dict[str, Any]:
+        """What stands beside messages and tools."""
+        label: dict[str, Any] = {}
         for key in ("id", "source", "category", "language"):
             if value := getattr(self, key):
-                wire[key] = value
+                label[key] = value
         if self.metadata:
-            wire["metadata"] = self.metadata
-        return wire
+            label["metadata"] = self.metadata
+        return label
 
     @classmethod
     def from_wire(cls, wire: object, ignore: Sequence[str] = ()) -> "Conversation":

@@ -65,8 +65,7 @@ class ShardWriter:
 
     def write(self, conversation: Conversation, **extra: Any) -> None:
         """Append one conversation; `extra` (a reject's reason) is added beside its fields."""
-        record = conversation.to_wire() | {key: value for key, value in extra.items() if value is not None}
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.write(conversation.to_line({k: v for k, v in extra.items() if v is not None}) + "\n")
         self.counts[conversation.category or "unlabelled"] += 1
 
     def __exit__(

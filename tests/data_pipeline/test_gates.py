@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.corruptions import CORRUPTIONS
 from data_pipeline.gates import GATES, first_failure
+from data_pipeline.gates.reading import Reading
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
 from fcdist.config.types import GenerateConfig
@@ -308,6 +309,13 @@ def test_a_weekday_belongs_to_its_date():
     )
     assert first_failure(GATES, right) is None
     assert first_failure(GATES, wrong) == "calendar: weekday_of_other_date"
+
+
+def test_what_gates_share_is_made_once_a_conversation(good):
+    reading, other = Reading(good[0]), Reading(good[1])
+    made = []
+    views = [of.view(made.append) for of in (reading, reading, other)]
+    assert made == [reading, other] and views == [None] * 3
 
 
 def test_replay_needs_the_same_results_in_the_same_number(good, teacher):

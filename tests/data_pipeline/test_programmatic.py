@@ -1,7 +1,9 @@
 """The programmatic teacher: pure in (seed, index), exact quotas, every conversation passes every gate."""
 
+import gc
 import json
 import random
+import weakref
 from collections import Counter
 from itertools import pairwise
 
@@ -37,6 +39,19 @@ def test_a_conversation_depends_on_seed_and_index_alone(written):
         assert wire(teacher.conversation(index)) == wire(written[index])
     other = ProgrammaticTeacher(GenerateConfig(num_conversations=800), seed=6)
     assert wire(other.conversation(0)) != wire(written[0])
+
+
+def test_tools_that_were_written_are_forgotten():
+    """Memory does not grow with the number of conversations: nothing remembers a tool set for good."""
+    teacher = ProgrammaticTeacher(GenerateConfig(num_conversations=400, conversations_per_tool_set=1), seed=5)
+    kept = []
+    for index in range(400):
+        conversation = teacher.conversation(index)
+        assert first_failure(GATES, conversation) is None
+        kept.append(weakref.ref(conversation.tools[0]))
+    gc.collect()
+    assert not any(tool() for tool in kept[:100])
+    assert kept[-1]() is not None
 
 
 def test_another_attempt_keeps_the_cell_and_the_tools(written):

@@ -118,3 +118,13 @@ conversation = st.builds(
 @given(conversation)
 def test_wire_form_reads_back_to_the_same_conversation(value):
     assert Conversation.from_wire(json.loads(json.dumps(value.to_wire()))) == value
+
+
+@given(text=st.text(), strict=st.sampled_from([None, True, False]), extra=st.dictionaries(st.text(), st.integers()))
+def test_a_line_is_the_wire_form_as_json(text, strict, extra):
+    tool = Tool(text, f"d {text}", {"type": "object", "properties": {text: {"enum": [text, 1.5, None]}}}, strict)
+    messages = (Message("user", text), Message("assistant", None, text, (ToolCall("1", text, "{}"),)))
+    full = Conversation(messages, (tool, tool), id=text, category="single", metadata={text: [text]})
+    extra = {f"x{key}": value for key, value in extra.items()}
+    for conversation in (full, Conversation(messages), Conversation(messages, (tool,))):
+        assert conversation.to_line(extra) == json.dumps(conversation.to_wire() | extra, ensure_ascii=False)
