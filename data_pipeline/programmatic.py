@@ -59,7 +59,9 @@ class ProgrammaticTeacher:
         mixed = config.teacher == "openai" and config.llm_mode == "free"
         self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed, mixed)
         self._contrasts = plan_contrasts(self._cells, self._per_set, config.contrast, seed)
-        self._tool_set = lru_cache(maxsize=64)(self._build_tool_set)
+        # A shard is written and then executed again: until then its tool sets are kept, and neighbours at both ends.
+        at_once = min(config.shard_size, config.num_conversations) // self._per_set + 4
+        self._tool_set = lru_cache(maxsize=at_once)(self._build_tool_set)
 
     def conversation(self, index: int, attempt: int = 0) -> Conversation:
         """Conversation `index`, 0 ≤ index < num_conversations; `attempt` > 0 gives another one of the same kind."""

@@ -175,9 +175,19 @@ def overlapping(first: frozenset[str], second: frozenset[str]) -> bool:
 
 
 def draw_tool(
-    tools: Sequence[BaseTool], rng: random.Random, fits: Callable[[BaseTool], bool] = lambda _: True
+    tools: Sequence[BaseTool],
+    rng: random.Random,
+    fits: Callable[[BaseTool], bool] = lambda _: True,
+    among: Sequence[BaseTool] | None = None,
 ) -> BaseTool | None:
-    """A fitting tool; written, formula and look-up tools get fixed shares whatever their numbers."""
+    """A fitting tool; written, formula and look-up tools get fixed shares whatever their numbers.
+
+    Args:
+        tools: to choose from.
+        rng: source of the choice.
+        fits: whether a tool will do.
+        among: those of `tools`, in their order, outside which none fits; all of them by default.
+    """
     if not tools:
         return None
     own = tools[-1].backing is not None
@@ -186,7 +196,7 @@ def draw_tool(
         tool = rng.choice(tools)
         if (own or tool.origin == kind) and fits(tool):
             return tool
-    fitting = [tool for tool in tools if fits(tool)]
+    fitting = [tool for tool in (tools if among is None else among) if fits(tool)]
     chosen = [tool for tool in fitting if not own and tool.origin == kind] or fitting
     return rng.choice(chosen) if chosen else None
 

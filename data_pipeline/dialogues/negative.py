@@ -1,6 +1,6 @@
 """Conversations without any call: talk, missing tools, near misses, questions, mentions, and what is known already."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from data_pipeline.catalogue import BaseTool
@@ -66,12 +66,14 @@ def _near_miss(draft: Draft) -> bool:
     siblings = [i for i in draft.tool_set.instances if i.base.group != i.base.id]
     if siblings and draft.rng.random() < 0.6:
         near = draft.rng.choice(siblings)
-        wish = _wish(draft, lambda tool: tool.group == near.base.group)
+        group = [tool for tool in draft.split if tool.group == near.base.group]
+        wish = _wish(draft, lambda tool: tool.group == near.base.group, group)
         if wish is not None:
             refuse(draft, wish, near)
             return True
     near = draft.pick()
-    wish = _wish(draft, lambda tool: tool.domain == near.base.domain and closeness(tool, near.base) > 0)
+    domain = [tool for tool in draft.split if tool.domain == near.base.domain]
+    wish = _wish(draft, lambda tool: tool.domain == near.base.domain and closeness(tool, near.base) > 0, domain)
     if wish is None:
         return False
     refuse(draft, wish, max(draft.tool_set.instances, key=lambda i: closeness(wish.base, i.base)))
@@ -86,9 +88,9 @@ def closeness(first: BaseTool, second: BaseTool) -> int:
     return 2 * len(subject_of(first) & subject_of(second)) + len(kinds[0] & kinds[1]) + (first.act == second.act)
 
 
-def _wish(draft: Draft, fits: Callable[[BaseTool], bool]) -> Wish | None:
+def _wish(draft: Draft, fits: Callable[[BaseTool], bool], among: Sequence[BaseTool] | None = None) -> Wish | None:
     offered = [i.base for i in draft.tool_set.instances]
-    base = draw_tool(draft.split, draft.rng, lambda t: fits(t) and not any(related(t, o) for o in offered))
+    base = draw_tool(draft.split, draft.rng, lambda t: fits(t) and not any(related(t, o) for o in offered), among)
     if base is None:
         return None
     wanted = ToolInstance(base, draft.tool_set.instances[0].tool, {p.key: p.key for p in base.params})

@@ -9,10 +9,14 @@ from itertools import pairwise
 
 import pytest
 
+from data_pipeline import programmatic
 from data_pipeline.catalogue import load_catalogue
 from data_pipeline.gates import GATES, first_failure
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.scenarios import CATEGORIES, apportion
+from data_pipeline.shard_worker import plan_shards, write_shard
+from data_pipeline.teachers import PlannedTeacher
+from data_pipeline.toolsets import build_tool_set
 from fcdist.config.types import GenerateConfig
 from fcdist.errors import ConfigError
 from fcdist.schema.checks import check_tools
@@ -43,7 +47,9 @@ def test_a_conversation_depends_on_seed_and_index_alone(written):
 
 def test_tools_that_were_written_are_forgotten():
     """Memory does not grow with the number of conversations: nothing remembers a tool set for good."""
-    teacher = ProgrammaticTeacher(GenerateConfig(num_conversations=400, conversations_per_tool_set=1), seed=5)
+    teacher = ProgrammaticTeacher(
+        GenerateConfig(num_conversations=400, conversations_per_tool_set=1, shard_size=50), seed=5
+    )
     kept = []
     for index in range(400):
         conversation = teacher.conversation(index)
@@ -52,6 +58,22 @@ def test_tools_that_were_written_are_forgotten():
     gc.collect()
     assert not any(tool() for tool in kept[:100])
     assert kept[-1]() is not None
+
+
+@pytest.mark.parametrize("per_set", [1, 8])
+def test_a_shard_builds_each_of_its_tool_sets_once(per_set, tmp_path, monkeypatch):
+    built: Counter[str] = Counter()
+
+    def counted(set_id, *rest):
+        built[set_id] += 1
+        return build_tool_set(set_id, *rest)
+
+    monkeypatch.setattr(programmatic, "build_tool_set", counted)
+    config = GenerateConfig(num_conversations=1000, conversations_per_tool_set=per_set, shard_size=200, contrast=1.0)
+    planner = ProgrammaticTeacher(config, seed=5)
+    middle = plan_shards(tmp_path, 1000, 200)[2]
+    write_shard(middle, PlannedTeacher(planner, execute=planner.execute), lambda c: first_failure(GATES, c), "")
+    assert set(built.values()) == {1}
 
 
 def test_another_attempt_keeps_the_cell_and_the_tools(written):
