@@ -114,7 +114,11 @@ class Told:
     """
 
     def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+        # Not the reading itself: it keeps this, and a circle would wait for the garbage collector.
+        self._messages = reading.messages
+        self._results = reading.results
+        self._today = reading.today
+        self._offered = reading.conversation.tools
         self._texts = [
             "\n".join(call.arguments for call in m.tool_calls) if m.role == "assistant" else m.content or ""
             for m in reading.messages
@@ -175,7 +179,7 @@ class Told:
             return True
         if re.search(rf"(?<!\d){re.escape(digits)}(?!\d)", self._tools):
             return True
-        return any(value in numbers(self._texts[place]) for place in self._reading.results if place < turn)
+        return any(value in numbers(self._texts[place]) for place in self._results if place < turn)
 
     def _has_digits(self, text: str, turn: int) -> bool:
         """Whether the digits of `text` were told in a row: telephone numbers are grouped in many ways."""
@@ -184,8 +188,8 @@ class Told:
 
     def _day_is_open(self, told: set[tuple[int, int]], turn: int) -> bool:
         """Whether nobody could place the user's days, as no message tells the date; or a tool has it as default."""
-        said = self._reading.said("user", turn)
-        if self._reading.today is None and leaves_day_open(said):
+        said = "\n".join(message.content or "" for message in self._messages[:turn] if message.role == "user")
+        if self._today is None and leaves_day_open(said):
             return True
         return told <= {(month, day) for month, day, _ in days(self._tools)}
 
@@ -222,8 +226,8 @@ class Told:
 
     def _find_days(self, text: str, place: int) -> set[tuple[int, int]]:
         found = {(month, day) for month, day, _ in days(text)}
-        if self._reading.messages[place].role == "user":
-            found |= {(int(iso[5:7]), int(iso[8:10])) for iso in dates(text, self._reading.today)}
+        if self._messages[place].role == "user":
+            found |= {(int(iso[5:7]), int(iso[8:10])) for iso in dates(text, self._today)}
         return found
 
     def _numbers(self, place: int) -> set[float]:
@@ -232,16 +236,16 @@ class Told:
 
     def _find_numbers(self, text: str, place: int) -> set[float]:
         found = plain_numbers(text)
-        if self._reading.messages[place].role in ("user", "system"):
+        if self._messages[place].role in ("user", "system"):
             found |= {abs(number) for number in numbers(text)}
-        elif place in self._reading.results:
-            found |= {float(size) for size in _sizes(self._reading.results[place])}
+        elif place in self._results:
+            found |= {float(size) for size in _sizes(self._results[place])}
         return found
 
     @cached_property
     def _tools(self) -> str:
         """Names, descriptions and schemas of the tools: limits and choices may be told from there."""
-        return fold("\n".join(tool.function_text for tool in self._reading.conversation.tools))
+        return fold("\n".join(tool.function_text for tool in self._offered))
 
 
 def _tokens(text: str) -> set[str]:
