@@ -31,7 +31,7 @@ from fcdist.training.failures import FailedSteps
 from fcdist.training.log import Log
 from fcdist.training.loop import train
 from fcdist.training.loss import LossModule
-from fcdist.training.observing import ObservedEngine
+from fcdist.training.observing import ObservedEngine, lost_ranks_explained
 from fcdist.training.sinks import build_sinks
 from fcdist.training.stopping import StopRequest
 from fcdist.training.stragglers import Stragglers
@@ -48,7 +48,11 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     _configure_logging(world)
     torch.use_deterministic_algorithms(cfg.train.deterministic)
     failures = failures_dir(cfg)
-    with process_group(world, cfg.train.timeout_s + GRACE_S), Watchdog(cfg.train.timeout_s, failures) as watchdog:
+    with (
+        process_group(world, cfg.train.timeout_s + GRACE_S),
+        Watchdog(cfg.train.timeout_s, failures) as watchdog,
+        lost_ranks_explained(watchdog),
+    ):
         renderer = on_rank_zero(lambda: check_store(cfg))
         store, held_out = on_every_rank(lambda: (open_store(store_dir(cfg)), open_store(store_dir(cfg), "validation")))
         check_same_start(cfg, store.fingerprint)

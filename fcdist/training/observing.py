@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from fcdist.config.types import Config
@@ -17,6 +18,8 @@ from fcdist.training.stragglers import Pace
 from fcdist.training.watchdog import Watchdog
 
 GIB = 2**30
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error")
+"""Words of gloo and NCCL when a partner is gone; gloo has no error of its own."""
 
 
 class ObservedEngine:
@@ -111,6 +114,25 @@ class ObservedEngine:
                 f"(`fcdist show --failure {step}`)"
             )
         return f"{where}{what}: out of memory{_held(self.device)}. {advice(self._cfg)}. Cause: {first_line(error)}"
+
+
+@contextmanager
+def lost_ranks_explained(watchdog: Watchdog) -> Iterator[None]:
+    """Turn the error of a collective whose partner is gone into one that says so.
+
+    Raises:
+        TrainingError: another rank ended; its own message tells why.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not any(words in str(error) for words in _LOST):
+            raise
+        raise TrainingError(
+            f"lost contact with another rank in step {watchdog.step}, {watchdog.phase}: it, its node or the network "
+            "failed; its own last words tell why. The same command goes on from the newest checkpoint. "
+            f"Cause: {first_line(error)}"
+        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -81,6 +81,11 @@ class Watchdog:
         """The step last marked."""
         return self._now[0]
 
+    @property
+    def phase(self) -> str:
+        """The phase last marked."""
+        return self._now[1]
+
     def mark(self, phase: str, step: int | None = None) -> None:
         """Say what begins now. Cheap: it is told to others by the watchdog's thread."""
         self._now = (self._now[0] if step is None else step, phase, time.monotonic())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import torch.distributed as dist
 from training.ranks import run_ranks
 
 from fcdist.config.entry import REQUEUE
-from fcdist.config.run_folder import write_config
+from fcdist.config.run_folder import read_config, write_config
 from fcdist.config.types import (
     BatchConfig,
     Config,
@@ -244,3 +245,55 @@ def test_activation_checkpointing_changes_no_number(prepared, tmp_path):
     recomputed = freeze(replace(prepared, train=replace(train, activation_checkpointing=True)), tmp_path / "recomputed")
     assert run_ranks(alone, 1, tmp_path, plain) == run_ranks(alone, 1, tmp_path, recomputed) == [0]
     assert losses(plain) == losses(recomputed)
+
+
+def faulty(run_dir: Path, port: int, fault: str) -> int:
+    """`together`, where something happens to rank 1; what the ranks say goes into files."""
+    import fcdist.train as entry_module
+    import fcdist.training.loop as loop
+
+    sys.stderr = (run_dir / f"stderr-{os.environ['RANK']}").open("w", buffering=1)
+    if os.environ["RANK"] == "1":
+        original = loop.learning_rate
+
+        def learning_rate(cfg, step, num_steps):
+            if step == 3 and fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(cfg, step, num_steps)
+
+        loop.learning_rate = learning_rate
+        if fault == "cut store":
+            folder = run_dir / "store-of-rank-1"
+            shutil.copytree(entry_module.store_dir(read_config(run_dir)), folder)
+            largest = max((p for p in folder.rglob("*") if p.is_file()), key=lambda path: path.stat().st_size)
+            os.truncate(largest, largest.stat().st_size // 2)
+            entry_module.store_dir = lambda cfg: folder
+        if fault == "other data":
+            cfg = read_config(run_dir)
+            cfg = replace(cfg, data=replace(cfg.data, store_dir=str(run_dir / "other"), general_ratio=0.5))
+            build_store(cfg, Renderer(debug_tokenizer(), load_protocol("text")))
+            entry_module.store_dir = lambda cfg: run_dir / "other"
+    return together(run_dir, port)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("killed", "lost contact with another rank in step 3, "),
+        ("cut store", "error: rank 1: "),
+        ("other data", "the ranks do not run the same thing: data store is "),
+    ],
+)
+def test_what_happens_to_one_rank_ends_all_with_the_reason(fault, expected, prepared, tmp_path):
+    run_dir = freeze(replace(prepared, train=replace(prepared.train, save_every=1)), tmp_path / "run")
+    if fault == "killed":
+        with pytest.raises(AssertionError, match="died"):
+            run_ranks(faulty, 2, tmp_path, run_dir, free_port(), fault)
+    else:
+        assert run_ranks(faulty, 2, tmp_path, run_dir, free_port(), fault) == [2, 2]
+    assert expected in (run_dir / "stderr-0").read_text()
+    if fault == "killed":
+        assert run_ranks(together, 2, tmp_path, run_dir, free_port()) == [0, 0]
+        plain = freeze(prepared, tmp_path / "plain")
+        assert run_ranks(together, 2, tmp_path, plain, free_port()) == [0, 0]
+        assert losses(run_dir) == losses(plain)
