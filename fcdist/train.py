@@ -20,14 +20,16 @@ from fcdist.data.store import open_store, store_fingerprint
 from fcdist.errors import DataError, ShardError
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
 from fcdist.model.attention import resolve_backend
+from fcdist.model.fingerprint import base_fingerprint
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.training.agreement import check_same_start
-from fcdist.training.checkpoint import Checkpoints, Identity
+from fcdist.training.checkpoint import Checkpoints
 from fcdist.training.distributed import World, on_every_rank, on_rank_zero, process_group, read_world
 from fcdist.training.engine import build_engine
 from fcdist.training.failures import FailedSteps
+from fcdist.training.identity import Identity
 from fcdist.training.log import Log
 from fcdist.training.loop import train
 from fcdist.training.loss import LossModule
@@ -58,9 +60,8 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         check_same_start(cfg, store.fingerprint)
         loader = on_every_rank(lambda: PackLoader(store, cfg, world.rank, world.world_size))
         stop = StopRequest(run_dir)
-        checkpoints = Checkpoints(
-            checkpoints_dir(cfg), Identity.of(cfg, store.fingerprint, renderer), cfg.train.keep_last
-        )
+        identity = Identity.of(cfg, store.fingerprint, renderer, on_rank_zero(lambda: base_fingerprint(cfg.model)))
+        checkpoints = Checkpoints(checkpoints_dir(cfg), identity, cfg.train)
         checkpoints.check()
         watchdog.mark("loading the model")
         module = on_every_rank(lambda: build_module(cfg, world.device))
@@ -76,6 +77,7 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         try:
             return train(cfg, engine, loader, checkpoints, log, validation, stop, failed, watchdog)
         finally:
+            checkpoints.close()
             log.close()
 
 

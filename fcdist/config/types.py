@@ -36,6 +36,7 @@ class ModelConfig:
     """File with a Jinja chat template, if not the checkpoint's own."""
     revision: str = ""
     trust_remote_code: bool = False
+    """Execute the Python files that come with the weights. Only for ones you have read or whose author you trust."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -504,6 +505,11 @@ class TrainConfig:
     """0: only at the end."""
     keep_last: int = 2
     """Checkpoints kept, newest first."""
+    keep_every: int = 0
+    """Checkpoints after a multiple of so many steps are kept for good, beside the last ones; 0: none."""
+    async_save: bool = False
+    """Write checkpoints while the next steps run, from a copy in host memory: 12 bytes a trainable parameter, divided
+    by the ranks. The last one, and one before an early stop, are waited for."""
     timeout_s: float = 1800.0
     """A rank that does nothing for longer ends with its stacks and what every rank did last."""
     max_loss_rise: float = 3.0
@@ -514,6 +520,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
+        require(
+            self.keep_last > 0, f"train.keep_last={self.keep_last} must be positive: a run resumes from the last one"
+        )
+        require(
+            self.keep_every >= 0
+            and (not self.keep_every or (self.save_every > 0 and not self.keep_every % self.save_every)),
+            f"train.keep_every={self.keep_every} must be 0 or a multiple of train.save_every={self.save_every}, which "
+            "says after which steps there is something to keep",
+        )
         require(self.timeout_s > 0, f"train.timeout_s={self.timeout_s} must be positive")
         require(self.max_loss_rise >= 0, f"train.max_loss_rise={self.max_loss_rise} must not be negative")
         require(self.max_skipped_steps >= 0, f"train.max_skipped_steps={self.max_skipped_steps} must not be negative")

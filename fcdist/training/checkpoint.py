@@ -1,109 +1,89 @@
 """Checkpoints: complete or absent, checked before use, and only for the run they belong to.
 
     RUN/checkpoints/step-000123/
-      engine/…                 the engine's own state, every rank's part
+      engine/part-…            fp32 masters and moments, each rank's part; fits any world size, ZeRO stage and engine
       trainable.safetensors    trainable weights, whole; what export and evaluation read
       state.json               step, cursor, settings, fingerprints, versions
       MANIFEST.json            size and sha256 of every file; written last
 
-A folder is filled under a hidden name, flushed to disk and renamed. Random generators are not stored: each step seeds
-them by (seed, step, rank).
+Nothing in it is pickled, and nothing is unpickled. Random generators are not stored: each step seeds them by (seed,
+step, rank). A run that is resumed as it was gives the same bits as one that was never interrupted. On another number of
+ranks, ZeRO stage or engine the packs of every step are the same, and sums are added in another order: losses then agree
+to RESUME_TOLERANCE.
 """
 
-import hashlib
-import importlib.metadata
-import json
 import logging
-import os
-import re
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch.distributed as dist
 
-import fcdist
-from fcdist.config.mapping import to_mapping
-from fcdist.config.types import BatchConfig, Config
+from fcdist.config.types import TrainConfig
 from fcdist.errors import CheckpointError
-from fcdist.training.distributed import barrier, gather_objects, get_rank, get_world_size, on_rank_zero
+from fcdist.training.distributed import gather_objects, get_rank, get_world_size, on_every_rank, on_rank_zero, shared
 from fcdist.training.engine import Engine, StepSource
+from fcdist.training.finding import FORMAT, checkpoints_by_step, find_damage, read_state
+from fcdist.training.fragments import FragmentReader, HostCopy, share
+from fcdist.training.identity import Identity, versions
+from fcdist.training.publishing import ENGINE, Publisher, Snapshot, told
+from fcdist.training.tensor_file import TensorSpec
 
 logger = logging.getLogger(__name__)
 
-MANIFEST, STATE, TRAINABLE, ENGINE = "MANIFEST.json", "state.json", "trainable.safetensors", "engine"
-FORMAT = 1
-NAME = re.compile(r"step-(\d{6,})")
-
-MUST_MATCH = (
-    "seed",
-    "model",
-    "protocol",
-    "tuning",
-    "optim",
-    *(f"batch.{key}" for key in BatchConfig().plan_settings()),
-    "zero.engine",
-    "zero.stage",
-    "train.precision",
-)
-"""Settings that make the weights and batches what they are; `train.epochs`, `train.max_steps` may grow."""
-
-PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a checkpoint must share with the run that loads it."""
-
-    config: Mapping[str, Any]
-    fingerprints: Mapping[str, str]
-    """Of the token store and of the composed template (`store`, `renderer`)."""
-
-    @classmethod
-    def of(cls, cfg: Config, store: str, renderer: str = "") -> "Identity":
-        """Identity of a run."""
-        return cls(to_mapping(cfg), {"store": store, "renderer": renderer})
-
-    def differences(self, state: Mapping[str, Any]) -> list[str]:
-        """Keys that differ from a checkpoint's state.json, each with both values."""
-        here, there = _flatten(self.config), _flatten(state["config"])
-        keys = [k for k in sorted({*here, *there}) if any(k == m or k.startswith(f"{m}.") for m in MUST_MATCH)]
-        if here.get("zero.engine") == there.get("zero.engine") == "local":
-            keys.remove("zero.stage")
-        found = [f"{k}: {there.get(k)!r} → {here.get(k)!r}" for k in keys if here.get(k) != there.get(k)]
-        for name, value in self.fingerprints.items():
-            if state["fingerprints"].get(name) != value:
-                found.append(f"fingerprint of the {name}: {state['fingerprints'].get(name)!r} → {value!r}")
-        return found
+RESUME_TOLERANCE = 2e-5
+"""Relative difference of fp32 losses after a resume on another world size, stage or engine; the tests hold it."""
 
 
 class Checkpoints:
-    """Publishes and finds the checkpoints of one run."""
+    """Saves and resumes one run.
 
-    def __init__(self, folder: Path, identity: Identity, keep_last: int = 2) -> None:
-        self._folder, self._identity, self._keep_last = folder, identity, max(keep_last, 1)
+    Args:
+        folder: RUN/checkpoints.
+        identity: what a checkpoint must share with this run.
+        cfg: `keep_last`, `keep_every` and `async_save` are read.
+    """
 
-    def save(self, step: int, engine: Engine, loader: StepSource) -> Path:
-        """Write and publish the state after `step`. Every rank calls it.
+    def __init__(self, folder: Path, identity: Identity, cfg: TrainConfig) -> None:
+        self._folder, self._identity = folder, identity
+        self._publisher = Publisher(folder, cfg.keep_last, cfg.keep_every)
+        self._background = Background() if cfg.async_save else None
+        self._found: tuple[Path, dict[str, Any]] | None = None
+
+    def save(self, step: int, engine: Engine, loader: StepSource, wait: bool = True) -> None:
+        """Save the state after `step`. Every rank calls it.
+
+        Args:
+            step: steps done.
+            engine: its part of the state is written.
+            loader: its cursor is written.
+            wait: whether the checkpoint must be there on return. Otherwise train.async_save may write it while the next
+                steps run; at most one save is under way.
 
         Raises:
-            CheckpointError: a rank could not write; raised on every rank, earlier checkpoints are untouched.
+            CheckpointError: a rank could not write, now or in the save before; raised on every rank, earlier
+                checkpoints are untouched.
         """
-        final = self._folder / f"step-{step:06d}"
-        temporary = self._folder / f".{final.name}.tmp"
-        on_rank_zero(lambda: _make_empty(temporary))
-        _everywhere(lambda: engine.save(temporary / ENGINE), f"{temporary / ENGINE}")
-        weights = engine.trainable_state_dict()
-        state = self._state(step, loader)
-        barrier()
-        on_rank_zero(lambda: self._publish(temporary, final, weights, state))
-        return final
+        if self._background:
+            self._background.finish()
+        fragments = engine.fragments()
+        if engine.is_replicated:
+            fragments = share(fragments, get_rank(), get_world_size())
+        snapshot = Snapshot(step, fragments, engine.weight_specs(), self._state(step, engine, loader))
+        if self._background and not wait:
+            self._background.start(self._publisher, snapshot)
+        else:
+            self._publisher.publish(snapshot)
+
+    def close(self) -> None:
+        """Let a save under way end; its failure is only logged, because whoever closes has no more steps to save."""
+        if self._background:
+            self._background.close()
 
     def check(self) -> None:
         """Refuse a foreign checkpoint before the model is loaded. Every rank calls it. Raises CheckpointError."""
-        on_rank_zero(self._find)
+        self._found = self._find()
 
     def resume(self, engine: Engine, loader: StepSource) -> int:
         """Restore the newest complete checkpoint of this run. Every rank calls it.
@@ -112,175 +92,107 @@ class Checkpoints:
             The step it was saved after; 0 if there is none.
 
         Raises:
-            CheckpointError: it belongs to other data or settings (the keys are listed), or another world size.
+            CheckpointError: it belongs to other data, weights or settings; what differs is listed.
         """
-        found = on_rank_zero(self._find)  # one rank decides: file systems may lag
+        found = self._found or self._find()
         if found is None:
             return 0
         path, state = found
-        _everywhere(lambda: engine.load(path / ENGINE), f"{path / ENGINE}")
+        on_every_rank(told(lambda: _read_fragments(path, state, engine)))
+        engine.restored(int(state["optimizer_steps"]))
         loader.load_state_dict(state["cursor"])
         if get_rank() == 0:
             logger.info("resumed from %s", path)
         return int(state["step"])
 
     def _find(self) -> tuple[Path, dict[str, Any]] | None:
-        path = newest_checkpoint(self._folder)
-        if path is None:
-            return None
+        for path in on_rank_zero(told(lambda: list(checkpoints_by_step(self._folder).values()))):
+            if (damage := self._find_damage(path)) is None:
+                return path, on_rank_zero(partial(self._read_own_state, path))
+            if get_rank() == 0:
+                logger.warning("%s is skipped: %s", path, damage)
+        return None
+
+    def _find_damage(self, path: Path) -> str | None:
+        """As `find_damage`, with the checksums divided among the ranks."""
+        seen = gather_objects(path.is_dir())
+        if not all(seen):
+            raise shared(
+                CheckpointError(
+                    f"{path} is not visible on rank {seen.index(False)}; run_dir must be on a disk that all nodes share"
+                )
+            )
+        problems = gather_objects(find_damage(path, get_rank(), get_world_size()))
+        return next((problem for problem in problems if problem), None)
+
+    def _read_own_state(self, path: Path) -> dict[str, Any]:
         state = read_state(path)
         if differences := self._identity.differences(state):
             raise CheckpointError(
                 f"{path} belongs to another run; checkpoint → now: {'; '.join(differences)}. "
                 f"Restore these settings, or train in another run_dir"
             )
-        saved, here = state["world_size"], get_world_size()
-        if saved != here and self._identity.config["zero"]["engine"] == "deepspeed":
-            raise CheckpointError(
-                f"{path} was saved by {saved} ranks under DeepSpeed, and this run has {here}: ZeRO shards load only on "
-                f"the world size that wrote them. Start {saved} ranks (launch.nodes x launch.nproc_per_node), or train "
-                f"with zero.engine=local, whose checkpoints fit any world size"
-            )
-        return path, state
+        return state
 
-    def _state(self, step: int, loader: StepSource) -> dict[str, Any]:
+    def _state(self, step: int, engine: Engine, loader: StepSource) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "step": step,
+            "optimizer_steps": engine.steps_done,
             "cursor": dict(loader.state_dict()),
             "world_size": get_world_size(),
             "protocol": self._identity.config["protocol"]["name"],
             "fingerprints": dict(self._identity.fingerprints),
             "config": dict(self._identity.config),
             "versions": versions(),
+            "weights": {name: _describe(spec) for name, spec in engine.weight_specs().items()},
         }
 
-    def _publish(self, temporary: Path, final: Path, weights: dict[str, Any], state: Mapping[str, Any]) -> None:
+
+class Background:
+    """One thread that publishes a copy of the state while the next steps run.
+
+    The ranks' threads agree over a process group of their own. All of them succeed or fail together, so that every rank
+    learns of a failure at the same place: in the next `finish`.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fcdist-save")
+        self._copy = HostCopy()
+        self._group = dist.new_group(backend="gloo") if get_world_size() > 1 else None
+        self._pending: Future[None] | None = None
+
+    def start(self, publisher: Publisher, snapshot: Snapshot) -> None:
+        """Copy the state, which is all that a step waits for, and publish the copy. The one before must be finished."""
+        copy = Snapshot(snapshot.step, self._copy.take(snapshot.fragments), snapshot.weights, snapshot.state)
+        self._pending = self._thread.submit(publisher.publish, copy, self._group)
+
+    def finish(self) -> None:
+        """Wait for the save under way. Raises CheckpointError if it failed, on every rank alike."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait, and log a failure."""
         try:
-            save_file(weights, temporary / TRAINABLE, metadata={"format": "pt", "step": str(state["step"])})
-            (temporary / STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False), encoding="utf-8")
-            write_manifest(temporary)
-            if final.exists():  # the same step again, after a torn or a repeated save
-                shutil.rmtree(final)
-            os.replace(temporary, final)
-            _flush(self._folder)
-            self._prune(final)
-        except OSError as error:
-            raise CheckpointError(f"{final} cannot be written: {error}; earlier checkpoints are untouched") from error
-
-    def _prune(self, newest: Path) -> None:
-        for path in self._folder.glob(".step-*"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in _by_step(self._folder)[self._keep_last :]:
-            if path != newest:
-                doomed = path.with_name(f".{path.name}.old")  # no reader may see it half gone
-                os.replace(path, doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+            self.finish()
+        except Exception as error:
+            logger.error("%s", error)
+        self._thread.shutdown()
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint below RUN/checkpoints; torn ones are skipped with a warning. None: no such."""
-    for path in _by_step(folder):
-        if (problem := find_damage(path)) is None:
-            return path
-        logger.warning("%s is skipped: %s", path, problem)
-    return None
+def _read_fragments(path: Path, state: dict[str, Any], engine: Engine) -> None:
+    here, there = {name: _describe(spec) for name, spec in engine.weight_specs().items()}, state["weights"]
+    if odd := sorted(name for name in {*here, *there} if here.get(name) != there.get(name)):
+        raise CheckpointError(
+            f"{path} holds other trainable weights than this model's; checkpoint → now: {odd[0]}: "
+            f"{there.get(odd[0])} → {here.get(odd[0])}{f' and {len(odd) - 1} more' if len(odd) > 1 else ''}"
+        )
+    num_parts = state["world_size"]
+    with FragmentReader(path / ENGINE, num_parts) as reader:
+        reader.fill(engine.fragments(), first_part=get_rank() * num_parts // get_world_size())
 
 
-def find_damage(path: Path) -> str | None:
-    """Why a checkpoint must not be used: a file is missing, cut or altered. None if it is whole."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name, entry in manifest["files"].items():
-            file = path / name
-            if not file.is_file():
-                return f"{name} is missing"
-            if (size := file.stat().st_size) != entry["size"]:
-                return f"{name} has {size} bytes, not {entry['size']}"
-            if _sha256(file) != entry["sha256"]:
-                return f"{name} does not match its checksum"
-    except FileNotFoundError:
-        return f"{MANIFEST} is missing, the save did not finish"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{MANIFEST} cannot be read: {error}"
-    return None if STATE in manifest["files"] else f"{MANIFEST} lists no {STATE}"
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """state.json of a checkpoint. Raises CheckpointError if it is unreadable or of another format."""
-    try:
-        state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path / STATE}: cannot be read: {error}") from None
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path / STATE}: format {state.get('format')!r}; this version reads {FORMAT}")
-    return state
-
-
-def write_manifest(folder: Path) -> None:
-    """List every file below `folder` with size and sha256, and flush everything to disk."""
-    files = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": _sha256(path)}
-        _flush(path)
-    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
-    _flush(folder / MANIFEST)
-    for path in [p for p in folder.rglob("*") if p.is_dir()] + [folder]:
-        _flush(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what made a checkpoint."""
-    found = {"fcdist": fcdist.__version__}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _everywhere(action: Any, where: str) -> None:
-    """Run `action` on every rank; if it fails on one, all raise, so that none waits for it."""
-    problem = ""
-    try:
-        action()
-    except (CheckpointError, OSError) as error:
-        problem = str(error) if isinstance(error, CheckpointError) else f"{where}: {error}"
-    problems = [f"rank {rank}: {text}" for rank, text in enumerate(gather_objects(problem)) if text]
-    if problems:
-        raise CheckpointError("; ".join(problems))
-
-
-def _make_empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        (folder / ENGINE).mkdir(parents=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be made: {error}") from None
-
-
-def _by_step(folder: Path) -> list[Path]:
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        flat |= _flatten(item, f"{name}.") if isinstance(item, Mapping) else {name: item}
-    return flat
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _describe(spec: TensorSpec) -> str:
+    return f"{str(spec.dtype).removeprefix('torch.')} {list(spec.shape)}"

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")  # the check is for ops built at run time, of which we use none
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
 from fcdist.data.collating import filler
-from fcdist.errors import CheckpointError
 from fcdist.training.distributed import get_rank, get_world_size
-from fcdist.training.optimizer import build_optimizer
+from fcdist.training.fragments import MASTER, Fragment
+from fcdist.training.optimizer import MOMENTS, adam_state, build_optimizer
+from fcdist.training.tensor_file import TensorSpec
 
 NO_CLIPPING = 1e30
 """A norm never reached. With 0 DeepSpeed may skip computing the gradient norm, which is reported and checked."""
@@ -92,8 +93,8 @@ class DeepSpeedEngine:
 
     @property
     def steps_done(self) -> int:
-        """Optimizer steps so far."""
-        return int(self._engine.global_steps)
+        """Optimizer steps so far; DeepSpeed also counts those it left out."""
+        return int(self._engine.global_steps - self._engine.skipped_steps)
 
     @property
     def model(self) -> nn.Module:
@@ -130,32 +131,88 @@ class DeepSpeedEngine:
         """Dropout on or off."""
         self._engine.train(enabled)
 
-    def save(self, folder: Path) -> None:
-        """Every rank writes its shards. Frozen weights stay out: the base model has them."""
-        # `latest` is written before the last barrier, so a killed rank can leave it on a torn folder; ours comes later.
-        self._engine.save_checkpoint(
-            str(folder.parent), tag=folder.name, save_latest=False, exclude_frozen_parameters=True
-        )
+    # DeepSpeed's own checkpoints are not used: they unpickle whatever lies in the folder (torch.load with
+    # weights_only=False), fit only the stage and world size that wrote them, and cannot be written in the background.
 
-    def load(self, folder: Path) -> None:
-        """Restore weights, optimizer and step count on the world size that saved them."""
-        try:
-            path, _ = self._engine.load_checkpoint(str(folder.parent), tag=folder.name, load_module_strict=False)
-        except (OSError, RuntimeError, KeyError, AssertionError) as error:
-            raise CheckpointError(f"{folder}: DeepSpeed cannot load it: {type(error).__name__}: {error}") from error
-        if path is None:
-            raise CheckpointError(f"{folder}: holds no DeepSpeed state")
+    @property
+    def is_replicated(self) -> bool:
+        """Every element's training state lives on one rank."""
+        return False
+
+    def weight_specs(self) -> dict[str, TensorSpec]:
+        """Type and whole shape of each trainable weight."""
+        return {name: TensorSpec(p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._trainable()}
+
+    def fragments(self) -> list[Fragment]:
+        """This rank's stretches of the flat fp32 buffers, by parameter."""
+        found = []
+        for name, weight in self._trainable():
+            if (place := self._place(weight)) is not None:
+                state = adam_state(self._engine.optimizer.optimizer, place.flat)
+                tensors = {MASTER: place.flat.detach(), **{key: state[key] for key in MOMENTS}}
+                stretch = {part: tensor.narrow(0, place.offset, place.length) for part, tensor in tensors.items()}
+                found.append(Fragment(name, place.start, stretch))
+        return found
+
+    def restored(self, steps_done: int) -> None:
+        """Take over the fp32 buffers: the counts of Adam, the weights that the model computes with."""
+        zero = self._engine.optimizer
+        for flat in self._flat_buffers():
+            adam_state(zero.optimizer, flat, steps_done)
+        self._engine.global_steps, self._engine.skipped_steps = steps_done, 0
+        if self._stage < 3:
+            zero.update_lp_params()
+            return
+        zero.checkpoint_event_prologue()  # small weights that stay gathered are given back ...
+        for flat, weights in zip(zero.fp32_partitioned_groups_flat, zero.fp16_partitioned_groups_flat, strict=True):
+            weights.data.copy_(flat.data)
+        zero.checkpoint_event_epilogue()  # ... and gathered anew
 
     def trainable_state_dict(self) -> dict[str, Tensor]:
         """Trainable weights as the model computes with them, on rank 0; gathered one by one under ZeRO-3."""
         weights: dict[str, Tensor] = {}
-        for name, weight in self.model.named_parameters():
-            if not weight.requires_grad:
-                continue
+        for name, weight in self._trainable():
             with deepspeed.zero.GatheredParameters([weight], enabled=hasattr(weight, "ds_id")):
                 if self.dp_rank == 0:
                     weights[name] = weight.detach().cpu().clone()
         return weights
+
+    def _trainable(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def _flat_buffers(self) -> list[Tensor]:
+        """The fp32 buffers that the optimizer updates: one for each group of parameters, or sub-group at stage 3."""
+        zero = self._engine.optimizer
+        if self._stage == 3:
+            return list(zero.fp32_partitioned_groups_flat)
+        return [buffer for group in zero.optimizer.param_groups for buffer in group["params"]]
+
+    def _place(self, weight: nn.Parameter) -> "_Place | None":
+        """Where this rank keeps its stretch of a parameter; None if it keeps nothing of it."""
+        zero = self._engine.optimizer
+        if self._stage < 3:
+            mapping = weight._hp_mapping  # type: ignore[attr-defined]
+            if mapping is None:
+                return None
+            flat = self._flat_buffers()[mapping.param_group_index]
+            address = mapping.lp_fragment_address
+            return _Place(flat, mapping.hp_fragment_address.start, address.start, address.numel)
+        group, offset, capacity = zero.grad_position[zero.get_param_id(weight)]
+        start = self.dp_rank * capacity  # equal stretches; the last ones may be padding
+        length = min(capacity, weight.ds_numel - start)  # type: ignore[attr-defined]
+        return _Place(self._flat_buffers()[group], offset, start, length) if length > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A stretch of a parameter in a flat fp32 buffer."""
+
+    flat: Tensor
+    offset: int
+    """In the buffer."""
+    start: int
+    """In the flattened parameter."""
+    length: int
 
 
 def _prepare_environment(rank: int, world_size: int, device: torch.device) -> None:

@@ -17,6 +17,8 @@ from fcdist.config.seeds import derive_seed
 from fcdist.errors import ConfigError, FcdistError, TrainingError
 
 T = TypeVar("T")
+Group = dist.ProcessGroup | None
+"""Who agrees: all ranks over the default group (None), or over one of its own for a thread beside the main one."""
 logger = logging.getLogger(__name__)
 
 
@@ -102,21 +104,21 @@ def all_reduce_max(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def gather_objects(value: T) -> list[T]:
+def gather_objects(value: T, group: Group = None) -> list[T]:
     """Every rank's `value`, by rank, on every rank. For rare, small things: values are pickled among our own ranks."""
     if get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * get_world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=group)
     return values
 
 
-def broadcast_object(value: T) -> T:
+def broadcast_object(value: T, group: Group = None) -> T:
     """Rank 0's `value` on every rank."""
     if get_world_size() == 1:
         return value
     box: list[Any] = [value]
-    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    dist.broadcast_object_list(box, src=0, group=group, device=torch.device("cpu"))
     return box[0]  # type: ignore[no-any-return]
 
 
@@ -125,20 +127,20 @@ def barrier() -> None:
     all_reduce_sum(torch.zeros(1))
 
 
-def on_rank_zero(function: Callable[[], T]) -> T:
+def on_rank_zero(function: Callable[[], T], group: Group = None) -> T:
     """Run `function` on rank 0 and give its result to all ranks.
 
     Raises:
         FcdistError: raised by `function`; every rank raises the same, so none waits for one that has left.
         TrainingError: anything else went wrong on rank 0.
     """
-    result, error = broadcast_object(_attempt(function) if get_rank() == 0 else (None, None))
+    result, error = broadcast_object(_attempt(function) if get_rank() == 0 else (None, None), group)
     if error is not None:
         raise shared(error)
     return result  # type: ignore[return-value]
 
 
-def on_every_rank(function: Callable[[], T]) -> T:
+def on_every_rank(function: Callable[[], T], group: Group = None) -> T:
     """Run `function` on every rank and return its result here; if it fails on one, all raise, so that none waits.
 
     Raises:
@@ -146,7 +148,7 @@ def on_every_rank(function: Callable[[], T]) -> T:
         TrainingError: anything else went wrong on that rank.
     """
     result, error = _attempt(function)
-    errors = {rank: each for rank, each in enumerate(gather_objects(error)) if each is not None}
+    errors = {rank: each for rank, each in enumerate(gather_objects(error, group)) if each is not None}
     if not errors:
         return result  # type: ignore[return-value]
     if get_world_size() == 1:

@@ -1,7 +1,6 @@
 """The seam between the loop and what runs a step: plain torch or DeepSpeed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +9,8 @@ from torch import Tensor, nn
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch, StepBatches
 from fcdist.errors import ConfigError
+from fcdist.training.fragments import Fragment
+from fcdist.training.tensor_file import TensorSpec
 
 
 class Engine(Protocol):
@@ -48,11 +49,18 @@ class Engine(Protocol):
     def train_mode(self, enabled: bool) -> None:
         """Dropout on or off."""
 
-    def save(self, folder: Path) -> None:
-        """Write what `load` needs. Every rank calls it; each writes its own part."""
+    @property
+    def is_replicated(self) -> bool:
+        """Whether every rank holds all fragments, so that a save divides them."""
 
-    def load(self, folder: Path) -> None:
-        """Restore weights, optimizer and step count. Every rank calls it. Raises CheckpointError."""
+    def weight_specs(self) -> dict[str, TensorSpec]:
+        """Type and whole shape of each trainable weight as the model computes with it, equal on every rank."""
+
+    def fragments(self) -> list[Fragment]:
+        """This rank's part of the training state. Writing into the tensors changes it, once `restored` is called."""
+
+    def restored(self, steps_done: int) -> None:
+        """Take over what was written into the fragments, as after `steps_done` steps. Every rank calls it."""
 
     def trainable_state_dict(self) -> dict[str, Tensor]:
         """Trainable weights by parameter name, whole and in host memory, on rank 0; empty on the others.

@@ -5,21 +5,15 @@ Several ranks reduce their gradients once per step instead of through Distribute
 the result does not depend on bucket order. DDP would overlap communication with the last backward; ZeRO does that here.
 """
 
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
-from fcdist.errors import CheckpointError
 from fcdist.training.distributed import all_reduce_sum, get_rank, get_world_size
-from fcdist.training.optimizer import build_optimizer
-
-STATE = "state.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from fcdist.training.fragments import MASTER, Fragment
+from fcdist.training.optimizer import MOMENTS, adam_state, build_optimizer
+from fcdist.training.tensor_file import TensorSpec
 
 
 class LocalEngine:
@@ -89,37 +83,25 @@ class LocalEngine:
         """Dropout on or off."""
         self._module.train(enabled)
 
-    def save(self, folder: Path) -> None:
-        """Rank 0 writes masters and moments; every rank has the same, so any world size can load them."""
-        if self.dp_rank != 0:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors: dict[str, Tensor] = {}
-        for name, master in self._masters.items():
-            tensors[f"master/{name}"] = master.detach().cpu().contiguous()
-            for key in MOMENTS:
-                tensors[f"{key}/{name}"] = self._optimizer.state[master][key].cpu().contiguous()
-        save_file(tensors, folder / STATE, metadata={"steps_done": str(self.steps_done)})
+    @property
+    def is_replicated(self) -> bool:
+        """Every rank holds everything."""
+        return True
+
+    def weight_specs(self) -> dict[str, TensorSpec]:
+        """Type and shape of each trainable weight."""
+        return {name: TensorSpec.of(weight) for name, weight in self._weights.items()}
+
+    def fragments(self) -> list[Fragment]:
+        """Masters and moments, whole."""
+        return [Fragment(name, 0, self._training_state(master)) for name, master in self._masters.items()]
 
     @torch.no_grad()
-    def load(self, folder: Path) -> None:
-        """Restore weights, moments and step count. Raises CheckpointError if names or shapes differ."""
-        try:
-            tensors = load_file(folder / STATE)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{folder / STATE}: cannot be read: {error}") from None
-        expected = {f"{part}/{name}": m.shape for name, m in self._masters.items() for part in ("master", *MOMENTS)}
-        found = {name: tensor.shape for name, tensor in tensors.items() if name != "steps_done"}
-        if found != expected:
-            odd = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-            raise CheckpointError(f"{folder / STATE}: other trainable weights than this model's, first {odd[0]}")
-        self.steps_done = read_steps_done(folder / STATE)
-        for name, master in self._masters.items():
-            master.copy_(tensors[f"master/{name}"])
-            self._optimizer.state[master] = {
-                "step": torch.tensor(float(self.steps_done), device=self._step_device(master)),
-                **{key: tensors[f"{key}/{name}"].to(master.device) for key in MOMENTS},
-            }
+    def restored(self, steps_done: int) -> None:
+        """Take over the masters; see `Engine`."""
+        for master in self._masters.values():
+            adam_state(self._optimizer, master, steps_done)
+        self.steps_done = steps_done
         self._publish_masters()
 
     def trainable_state_dict(self) -> dict[str, Tensor]:
@@ -147,14 +129,10 @@ class LocalEngine:
             if self._masters[name] is not weight:
                 weight.data.copy_(self._masters[name])
 
-    def _step_device(self, master: Tensor) -> torch.device:
-        return master.device if self._optimizer.defaults["fused"] else torch.device("cpu")
-
-
-def read_steps_done(path: Path) -> int:
-    """Step count in the header of a state file."""
-    with safe_open(path, "pt") as file:
-        return int(file.metadata()["steps_done"])
+    def _training_state(self, master: Tensor) -> dict[str, Tensor]:
+        state = adam_state(self._optimizer, master)
+        tensors = {MASTER: master.detach(), **{key: state[key] for key in MOMENTS}}
+        return {part: tensor.view(-1) for part, tensor in tensors.items()}
 
 
 def _master(weight: nn.Parameter) -> Tensor:

@@ -74,7 +74,7 @@ def train(
         if last or (is_due(step, cfg.train.eval_every) and not stopping):
             log.validation(step, validate(engine))
         if last or stopping or is_due(step, cfg.train.save_every):
-            checkpoints.save(step, engine, loader)
+            checkpoints.save(step, engine, loader, wait=last or stopping)
         if stopping and not last:
             stop.leave_marker(step)
             return REQUEUE

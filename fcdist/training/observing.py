@@ -14,7 +14,9 @@ from fcdist.errors import TrainingError
 from fcdist.training.distributed import get_rank
 from fcdist.training.engine import Engine
 from fcdist.training.failures import BadPack, name_examples, write_failure
+from fcdist.training.fragments import Fragment
 from fcdist.training.stragglers import Pace
+from fcdist.training.tensor_file import TensorSpec
 from fcdist.training.watchdog import Watchdog
 
 GIB = 2**30
@@ -62,15 +64,24 @@ class ObservedEngine:
         with self._doing("discarding gradients"):
             self._engine.discard()
 
-    def save(self, folder: Path) -> None:
-        """Write what `load` needs."""
-        with self._doing("saving"):
-            self._engine.save(folder)
+    @property
+    def is_replicated(self) -> bool:
+        """Whether every rank holds all fragments."""
+        return self._engine.is_replicated
 
-    def load(self, folder: Path) -> None:
-        """Restore."""
-        with self._doing("loading"):
-            self._engine.load(folder)
+    def weight_specs(self) -> dict[str, TensorSpec]:
+        """Type and shape of each trainable weight."""
+        return self._engine.weight_specs()
+
+    def fragments(self) -> list[Fragment]:
+        """This rank's part of the training state."""
+        with self._doing("checkpoint"):
+            return self._engine.fragments()
+
+    def restored(self, steps_done: int) -> None:
+        """Take over what was written into the fragments."""
+        with self._doing("checkpoint"):
+            self._engine.restored(steps_done)
 
     def trainable_state_dict(self) -> dict[str, Tensor]:
         """Trainable weights on rank 0."""

@@ -9,6 +9,8 @@ from torch import Tensor
 from fcdist.config.types import OptimConfig
 
 NamedTensors = Iterable[tuple[str, Tensor]]
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each element."""
 
 
 def learning_rate(cfg: OptimConfig, step: int, num_steps: int) -> float:
@@ -49,3 +51,20 @@ def build_optimizer(parameters: NamedTensors, cfg: OptimConfig, fused: bool = Fa
     """AdamW over the given trainable parameters. The rate is set before every step by the engine."""
     groups = parameter_groups(parameters, cfg.weight_decay)
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=(cfg.betas[0], cfg.betas[1]), eps=cfg.eps, fused=fused or None)
+
+
+def adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor, steps_done: int | None = None) -> dict[str, Tensor]:
+    """The state AdamW keeps of one tensor. It makes it at its first step; here it is made before, as zeros.
+
+    Args:
+        optimizer: from `build_optimizer`.
+        parameter: one that it updates.
+        steps_done: updates so far, for the bias correction; None leaves the count as it is.
+    """
+    state: dict[str, Tensor] = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.zeros((), device=parameter.device if optimizer.defaults["fused"] else "cpu")
+        state |= {key: torch.zeros_like(parameter, requires_grad=False) for key in MOMENTS}
+    if steps_done is not None:
+        state["step"].fill_(steps_done)
+    return state

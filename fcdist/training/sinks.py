@@ -10,6 +10,7 @@ from typing import IO, Any, Protocol
 
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
+from fcdist.training.durable import rename, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ class JsonlSink:
         kept = [line for line in _lines(self._path) if _step_of(line) <= step]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self._path)
+        write_file(temporary, ["".join(f"{line}\n" for line in kept).encode()])
+        rename(temporary, self._path)
         self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, float]) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from training.checkpoint_files import seal
 
 from fcdist import evaluate
 from fcdist.config.run_folder import write_config
@@ -14,7 +15,6 @@ from fcdist.model.adapters import apply_tuning, trainable_parameters
 from fcdist.model.weights import load_model
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 from fcdist.schema.shards import ShardWriter, write_manifest
-from fcdist.training.checkpoint import write_manifest as seal
 
 TOOL = Tool("now", "Time.", {"type": "object", "properties": {"zone": {"type": "integer", "maximum": 9, "minimum": 0}}})
 

@@ -1,0 +1,59 @@
+"""What a checkpoint must share with the run that loads it."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fcdist
+from fcdist.config.mapping import flatten, to_mapping
+from fcdist.config.types import BatchConfig, Config
+
+MUST_MATCH = (
+    "seed",
+    "model",
+    "protocol",
+    "tuning",
+    "optim",
+    *(f"batch.{key}" for key in BatchConfig().plan_settings()),
+    "train.precision",
+)
+"""Settings that make the weights and batches what they are. `train.epochs` and `train.max_steps` may grow; ranks,
+`zero` and `batch.micro_batch_size` may change: they only say how the same steps are divided."""
+
+PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Settings and fingerprints of a run."""
+
+    config: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    """Of the token store, the composed template and the base model's weights (`store`, `renderer`, `base model`)."""
+
+    @classmethod
+    def of(cls, cfg: Config, store: str, renderer: str = "", base_model: str = "") -> "Identity":
+        """Identity of a run."""
+        return cls(to_mapping(cfg), {"store": store, "renderer": renderer, "base model": base_model})
+
+    def differences(self, state: Mapping[str, Any]) -> list[str]:
+        """Keys that differ from a checkpoint's state.json, each with both values."""
+        here, there = flatten(self.config), flatten(state["config"])
+        keys = [k for k in sorted({*here, *there}) if any(k == m or k.startswith(f"{m}.") for m in MUST_MATCH)]
+        found = [f"{k}: {there.get(k)!r} → {here.get(k)!r}" for k in keys if here.get(k) != there.get(k)]
+        for name, value in self.fingerprints.items():
+            if state["fingerprints"].get(name) != value:
+                found.append(f"fingerprint of the {name}: {state['fingerprints'].get(name)!r} → {value!r}")
+        return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made a checkpoint."""
+    found = {"fcdist": fcdist.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
