@@ -3,6 +3,7 @@
 Conversations pass through in blocks and are written as they come, so memory holds a few blocks and the index.
 """
 
+import contextlib
 import gc
 import itertools
 import logging
@@ -25,7 +26,7 @@ from fcdist.data.mixing import choose_validation, mix, require_both_sides
 from fcdist.data.prefixes import choose_places, prefix_groups, sort_prefixes
 from fcdist.data.store import FILES, ROLES, STORE, VERSION, TokenStore, open_store, store_fingerprint
 from fcdist.data.store_writing import Block, DropFile, StoreFiles, Tokens, remember
-from fcdist.data.tokenizing import encoder, runs, tokenize
+from fcdist.data.tokenizing import encoder, runs, tokenize_runs
 from fcdist.errors import DataError, FcdistError
 from fcdist.protocols.rendering import Renderer, drop_thoughts
 from fcdist.protocols.single_pass import Passes, Rendered, UnsteadyTemplateError
@@ -54,20 +55,35 @@ def build(cfg: Config, renderer: Renderer) -> TokenStore:
     except DataError:  # absent, torn or stale: build it anew
         pass
     work = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    gc.freeze()  # else the collector goes through all of torch and transformers now and then, for 0.2 s each time
     try:
-        try:
-            facts = _write_store(cfg, renderer, _emptied(work))
-        except UnsteadyTemplateError as error:
-            log.warning("the chat template writes %s differently in one pass; rendering all turn by turn", error)
-            facts = _write_store(cfg, renderer, _emptied(work), single_pass=False)
+        with _few_collections():
+            try:
+                facts = _write_store(cfg, renderer, _emptied(work))
+            except UnsteadyTemplateError as error:
+                log.warning("the chat template writes %s differently in one pass; rendering all turn by turn", error)
+                facts = _write_store(cfg, renderer, _emptied(work), single_pass=False)
         files = {name: {"size": (work / name).stat().st_size, "sha256": file_sha256(work / name)} for name in FILES}
         write_json(work / STORE, {"version": VERSION, "fingerprint": fingerprint, "files": files, **facts})
         _publish(work, folder)
     finally:
-        gc.unfreeze()
         shutil.rmtree(work, ignore_errors=True)
     return open_store(folder)
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the collector leave out torch and transformers, 0.2 s each time, and go less often through the rest.
+
+    Nearly nothing that is made here refers to itself, so there is little to collect.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def check_sources(data: DataConfig) -> None:
@@ -159,11 +175,12 @@ class TokenizeBlock:
     def __call__(self, conversations: Sequence[Conversation]) -> Tokens:
         """Render, tokenise and mask. Raises UnsteadyTemplateError."""
         rendered, errors = self._render(conversations)
-        self._encode.expect(text for _, one in rendered for _, text, _ in runs(one.segments))
+        runs_of = [list(runs(one.segments)) for _, one in rendered]
+        self._encode.expect(run.text for some in runs_of for run in some)
         examples, places = [], []
-        for place, one in rendered:
+        for (place, one), some in zip(rendered, runs_of, strict=True):
             try:
-                examples.append(tokenize(one.segments, self._encode, one.prefix_chars))
+                examples.append(tokenize_runs(some, self._encode, one.prefix_chars))
             except FcdistError as error:
                 errors.append((place, str(error)))
             else:
@@ -183,10 +200,11 @@ class TokenizeBlock:
         """(place, example) of all examples, (place, message) of conversations that cannot be rendered."""
         rendered: list[tuple[int, Rendered]] = []
         errors: list[tuple[int, str]] = []
-        for place, conversation in enumerate(conversations):
+        wanted = conversations if self._thoughts else [drop_thoughts(conversation) for conversation in conversations]
+        self._passes.expect(wanted)
+        for place, conversation in enumerate(wanted):
             try:
-                wanted = conversation if self._thoughts else drop_thoughts(conversation)
-                rendered += [(place, one) for one in self._passes.render(wanted)]
+                rendered += [(place, one) for one in self._passes.render(conversation)]
             except FcdistError as error:
                 errors.append((place, str(error)))
         return rendered, errors
@@ -241,7 +259,8 @@ def _read_blocks(cfg: Config, dropped: DropFile) -> Iterator[Block]:
     )
     sort = _ToolOrder() if cfg.data.tool_order == "sorted" else None
     number = 0
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, refresh_per_second=2, disable=not console.is_terminal) as bar:
         for i, (name, source) in enumerate(cfg.data.sources.items()):
             task = bar.add_task(f"prepare {name}", total=count_records(source))
             conversations = read_source(source, name, cfg.seed, dropped)

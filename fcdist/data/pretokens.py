@@ -4,10 +4,11 @@ A tokenizer spends most of its time on finding the parts of a text (its regex en
 on merging them. Parts repeat far more than words: `"user_id":` and `"order_id":` share all but one.
 """
 
+import itertools
 import json
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -31,31 +32,43 @@ _TO_PLAIN = ((r"\p{L}\p{N}]", f"A-Za-z{_HAN}0-9]"), (r"\p{L}", f"[A-Za-z{_HAN}]"
 _PRINTED = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
 _AS_CHARACTER = {byte: 256 + i for i, byte in enumerate(sorted({*range(256)} - _PRINTED))}
 """Bytes that stand for themselves in no vocabulary of byte-level BPE → the characters they are written as."""
+_BETWEEN = "\0"
+"""Stands in no plain text."""
 
 
-def is_plain(text: str) -> bool:
-    """Whether `Pretokens` may encode it."""
-    return not _ODD.search(text)
+def odd_ones(words: Iterable[str]) -> list[str]:
+    """Words that are not plain, which `Pretokens` may not encode."""
+    return list(filter(_ODD.search, words))
 
 
-class Pretokens(dict[str, bytes]):
-    """Part of a word → its token ids as int32 bytes; found once, then remembered."""
+class Pretokens:
+    """Parts of plain words and their token ids, found once and then remembered."""
 
     def __init__(self, backend: Tokenizer) -> None:
         """`backend` must be byte-level BPE with patterns of `SPLITS` or GPT-2's; see `ends_words_at_spaces`."""
         self._model: models.BPE = backend.model
         first, *others = [split for step in steps(backend) if (split := _split(step))]
         self._split = reduce(_then, others, first)
+        self._ids: dict[str, bytes] = {}  # int32
 
-    def encode(self, word: str) -> bytes:
-        """Token ids of a plain word, or of any plain text that may be encoded on its own, as int32 bytes."""
-        return b"".join(map(self.__getitem__, self._split(word)))
+    def encode(self, words: Iterable[str]) -> dict[str, bytes]:
+        """Token ids, as int32 bytes, of plain words, or of any plain texts that may be encoded on their own."""
+        parts_of = {word: self._split(word) for word in words}
+        self._learn(set(itertools.chain.from_iterable(parts_of.values())).difference(self._ids))
+        find = self._ids.__getitem__
+        return {word: b"".join(map(find, parts)) for word, parts in parts_of.items()}
 
-    def __missing__(self, part: str) -> bytes:
-        as_characters = part.encode().decode("latin-1").translate(_AS_CHARACTER)
-        ids = array("i", [token.id for token in self._model.tokenize(as_characters)]).tobytes()
-        self[part] = ids
-        return ids
+    def clear(self) -> None:
+        """Forget all parts."""
+        self._ids.clear()
+
+    def _learn(self, parts: Iterable[str]) -> None:
+        new = list(parts)
+        together = _BETWEEN.join(new).encode().decode("latin-1").translate(_AS_CHARACTER)
+        as_characters = together.split(_BETWEEN.translate(_AS_CHARACTER)) if new else []
+        for part, characters in zip(new, as_characters, strict=True):
+            tokens = self._model.tokenize(characters)
+            self._ids[part] = array("i", [token.id for token in tokens]).tobytes()
 
 
 def steps(backend: Tokenizer) -> list[dict[str, Any]]:
@@ -65,7 +78,11 @@ def steps(backend: Tokenizer) -> list[dict[str, Any]]:
 
 
 def _then(first: _Split, second: _Split) -> _Split:
-    return lambda text: [part for whole in first(text) for part in second(whole)]
+    def split(text: str) -> list[str]:
+        wholes = first(text)
+        return second(text) if len(wholes) == 1 else [part for whole in wholes for part in second(whole)]
+
+    return split
 
 
 def _split(step: Mapping[str, Any]) -> _Split | None:

@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -31,14 +33,30 @@ class Example:
         return int(np.count_nonzero(self.kinds))
 
 
-def runs(segments: Iterable[Segment]) -> Iterator[tuple[bool, str, list[Segment]]]:
-    """(supervised, text, segments) of every run of equal supervision: what is encoded on its own."""
-    for supervised, run in itertools.groupby(segments, key=lambda segment: segment.supervised):
+_SUPERVISED = attrgetter("supervised")
+
+
+class Run(NamedTuple):
+    """Segments of equal supervision that follow each other: what is encoded on its own."""
+
+    supervised: bool
+    text: str
+    segments: list[Segment]
+
+
+def runs(segments: Iterable[Segment]) -> Iterator[Run]:
+    """The runs of a rendered conversation, without empty segments."""
+    for supervised, run in itertools.groupby(segments, key=_SUPERVISED):
         parts = [segment for segment in run if segment.text]
-        yield supervised, "".join(part.text for part in parts), parts
+        yield Run(supervised, "".join([part.text for part in parts]), parts)
 
 
 def tokenize(segments: Iterable[Segment], encode: Encode, prefix_chars: int = 0) -> Example:
+    """`tokenize_runs` of the output of `Renderer.render`, in order."""
+    return tokenize_runs(runs(segments), encode, prefix_chars)
+
+
+def tokenize_runs(some: Iterable[Run], encode: Encode, prefix_chars: int = 0) -> Example:
     """Encode a rendered conversation and mark the tokens that carry loss.
 
     Each run of equal supervision is encoded on its own, because serving does the same: the prompt is encoded first
@@ -46,7 +64,7 @@ def tokenize(segments: Iterable[Segment], encode: Encode, prefix_chars: int = 0)
     character into a token the served model never sees.
 
     Args:
-        segments: output of `Renderer.render`, in order.
+        some: the runs of a conversation, in order.
         encode: tokenizer call without automatic special tokens; see `encoder`.
         prefix_chars: characters of the text before the first user turn.
 
@@ -60,9 +78,9 @@ def tokenize(segments: Iterable[Segment], encode: Encode, prefix_chars: int = 0)
     ids: list[np.ndarray] = []
     kinds: list[bytes] = []
     inside, prefix_len = False, 0
-    for supervised, text, parts in runs(segments):
+    for supervised, text, parts in some:
         if supervised:
-            ends = [*itertools.accumulate(len(part.text) for part in parts)]
+            ends = [*itertools.accumulate([len(part.text) for part in parts])]
             encoding = encode(text, inside=inside, places=ends[:-1])
             kinds.append(_kinds(parts, encoding))
         elif not inside and 0 < prefix_chars <= len(text):

@@ -12,7 +12,7 @@ from tokenizers import Encoding as TextEncoding
 from tokenizers import Tokenizer, models
 
 from fcdist.data.encoding import Encoding, token_starts
-from fcdist.data.pretokens import SPLITS, Pretokens, is_plain, steps
+from fcdist.data.pretokens import SPLITS, Pretokens, odd_ones, steps
 
 
 def ends_words_at_spaces(backend: Tokenizer) -> bool:
@@ -69,35 +69,42 @@ class WordEncode:
         self._added = {content: np.array([i], dtype=np.int32).tobytes() for content, i in added.items()}
         self._words: dict[str, bytes] = {}
         self._pretokens = Pretokens(backend)
+        self._expected_pieces: dict[str, list[str]] = {}  # text → its pieces
         self._expected: dict[str, list[str]] = {}  # piece → its words
         self._piece = lru_cache(self.PIECES)(self._encode_piece)
         self._starts = lru_cache(self.PIECES)(self._token_starts)
 
     def __call__(self, text: str, inside: bool = False, places: Sequence[int] = ()) -> Encoding:
         """See `Encode`."""
-        parts: list[bytes] = []
-        before: list[int] = []
-        chars = num_bytes = 0
-        for i, piece in enumerate(self._pieces(text)):
-            while len(before) < len(places) and places[len(before)] < chars + len(piece):
-                place = places[len(before)] - chars
-                before.append(num_bytes // 4 + (int(place > 0) if i % 2 else self._begun(piece, place)))
-            parts.append(self._added[piece] if i % 2 else self._piece(piece))
-            chars += len(piece)
-            num_bytes += len(parts[-1])
-        return Encoding(
-            np.frombuffer(b"".join(parts), np.int32), before + [num_bytes // 4] * (len(places) - len(before))
-        )
+        pieces = self._expected_pieces.get(text) or self._cut(text)
+        parts = [self._added[piece] if i % 2 else self._piece(piece) for i, piece in enumerate(pieces)]
+        ids = np.frombuffer(b"".join(parts), np.int32)
+        return Encoding(ids, self._before(pieces, parts, places) if places else [])
 
     def expect(self, texts: Iterable[str]) -> None:
         """See `Encode`."""
-        pieces = (piece for text in texts for piece in self._pieces(text)[::2])
+        self._expected_pieces = {text: self._cut(text) for text in texts}
+        pieces = (piece for pieces in self._expected_pieces.values() for piece in pieces[::2])
         self._expected = {piece: self._WORD.findall(piece) for piece in dict.fromkeys(pieces)}
         self._learn(itertools.chain.from_iterable(self._expected.values()))
 
-    def _pieces(self, text: str) -> list[str]:
+    def _cut(self, text: str) -> list[str]:
         """Stretches between added tokens, and in every second place an added token."""
         return self._added_token.split(text) if self._added_token else [text]
+
+    def _before(self, pieces: list[str], parts: list[bytes], places: Sequence[int]) -> list[int]:
+        """Tokens that begin before each place, from the pieces and their ids."""
+        ends = list(itertools.accumulate(map(len, pieces)))
+        tokens = [0, *itertools.accumulate([len(part) // 4 for part in parts])]
+        before = []
+        for place in places:
+            i = bisect_right(ends, place)
+            if i == len(pieces):
+                before.append(tokens[-1])
+            else:
+                inside = place - (ends[i] - len(pieces[i]))
+                before.append(tokens[i] + (int(inside > 0) if i % 2 else self._begun(pieces[i], inside)))
+        return before
 
     def _begun(self, piece: str, place: int) -> int:
         """Tokens of `piece` that begin before one of its characters."""
@@ -132,9 +139,9 @@ class WordEncode:
         if len(self._words) > self.WORDS:
             self._words.clear()
             self._pretokens.clear()
-        new = [word for word in set(words).difference(self._words) if len(word) <= self.LONGEST]
-        odd = [] if is_plain("".join(new)) else [word for word in new if not is_plain(word)]
-        self._words.update((word, self._pretokens.encode(word)) for word in set(new).difference(odd))
+        new = {word for word in set(words).difference(self._words) if len(word) <= self.LONGEST}
+        odd = odd_ones(new)
+        self._words.update(self._pretokens.encode(new.difference(odd)))
         if odd:
             self._reset()
             for word, encoded in zip(odd, self._backend.encode_batch(odd, add_special_tokens=False), strict=True):

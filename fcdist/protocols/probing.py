@@ -1,10 +1,15 @@
-"""Finding out what a chat template does by rendering small conversations: how turns end, what comes before them."""
+"""Finding out what a chat template does: how turns end and what comes before them, by rendering small conversations;
+what it looks for in texts, by its source.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jinja2
+import jinja2.ext
+from jinja2 import nodes
 from transformers import PreTrainedTokenizerBase
 
 from fcdist.errors import RenderError
@@ -163,6 +168,30 @@ def find_reader(
         if turn is not None and turn.calls:
             return protocol.recipe, filled
     return None, None
+
+
+@lru_cache(maxsize=64)
+def find_literals(template: str) -> tuple[set[str], set[str]] | None:
+    """Strings that the template looks for inside texts, and those it compares whole texts with; None: unreadable."""
+    environment = jinja2.Environment(extensions=[jinja2.ext.loopcontrols], autoescape=False)
+    try:
+        tree = environment.parse(template)
+    except jinja2.TemplateSyntaxError:
+        return None
+    inside: set[str] = set()
+    outside: set[str] = set()
+    for node in tree.find_all((nodes.Call, nodes.Filter, nodes.Test, nodes.Compare)):
+        if isinstance(node, nodes.Compare):
+            contained = any(operand.op in ("in", "notin") for operand in node.ops)
+            (inside if contained else outside).update(_strings(node))
+        elif isinstance(node, (nodes.Call, nodes.Filter, nodes.Test)):
+            inside.update(*map(_strings, node.args))
+    return {text for text in inside if text.strip()}, {text for text in outside if text.strip()}
+
+
+def _strings(node: nodes.Node) -> set[str]:
+    found = [node] if isinstance(node, nodes.Const) else list(node.find_all(nodes.Const))
+    return {const.value for const in found if isinstance(const.value, str)}
 
 
 def _leads(rest: str, token: str) -> bool:

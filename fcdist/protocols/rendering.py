@@ -164,9 +164,11 @@ class Renderer:
     def fingerprint(self) -> str:
         """Hex digest of all that decides which tokens a conversation becomes: template, tokenizer, stop tokens."""
         if not self._fingerprint:
-            facts = [self.protocol.name, self.chat_template, self.end_of_turn, self.end_of_call]
-            facts += [_vocabulary(self.tokenizer), json.dumps(self.response_template, sort_keys=True)]
-            self._fingerprint = hashlib.sha256("\0".join(facts).encode()).hexdigest()
+            before = (self.protocol.name, self.chat_template, self.end_of_turn, self.end_of_call)
+            digest = hashlib.sha256("".join(f"{fact}\0" for fact in before).encode())
+            digest.update(_vocabulary(self.tokenizer))
+            digest.update(f"\0{json.dumps(self.response_template, sort_keys=True)}".encode())
+            self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
     def prepare_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -312,10 +314,12 @@ def _stop_ids(tokenizer: PreTrainedTokenizerBase, *endings: Ending) -> tuple[int
     return tuple(dict.fromkeys(ids))
 
 
-def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
+def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> bytes | memoryview:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
     # Before the added tokens stand version, truncation and padding: the last two are set by whichever call came last.
-    head, found, state = str(backend.to_str()).partition('"added_tokens":')
-    return state if found else head
+    state = backend.to_str().encode()
+    mark = b'"added_tokens":'
+    at = state.find(mark)
+    return state if at < 0 else memoryview(state)[at + len(mark) :]

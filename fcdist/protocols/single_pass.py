@@ -11,28 +11,26 @@ closes it. What makes this safe:
 - In the text there must be as many generation prompts as assistant turns, each followed by its closing token, and
   nothing after the last one.
 - One conversation in CHECK_EVERY is rendered both ways all the same; a difference is an UnsteadyTemplateError.
+
+Conversations that are announced (`Passes.expect`) are written together, and tools that several of them share are
+written once: the others get the text of the first, up to where their own words begin.
 """
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jinja2
-import jinja2.ext
-from jinja2 import nodes
-
 from fcdist.errors import RenderError
+from fcdist.protocols.probing import find_literals
 from fcdist.protocols.rendering import Renderer, Segment, wire_tools
-from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+from fcdist.protocols.shapes import MADE_UP_TOOL, Shape, make_up, shape_of
+from fcdist.schema.conversation import Conversation, Message, Tool
 
 CHECK_EVERY = 256
 HEADS = 4096
 """Heads (system prompt and tools) that are remembered; then all are forgotten."""
 _MARK = "QUESTION-PROBE"
-_STAND_IN = Tool("look_up", "Looks up.", {"type": "object", "properties": {"key": {"type": "string"}}})
-_STAND_IN_WIRE = wire_tools([_STAND_IN])
+_STAND_IN = wire_tools([MADE_UP_TOOL])
 
 
 class UnsteadyTemplateError(Exception):
@@ -50,16 +48,8 @@ class Rendered(NamedTuple):
     """Characters before the first user's words: system prompt and tools. 0 if the text begins otherwise."""
 
 
-class _Shape(NamedTuple):
-    """What a template may tell conversations apart by, their words aside."""
-
-    system: bool
-    tools: bool
-    thoughts: bool
-    turns: frozenset[tuple[bool, bool, bool]]
-    """Of every assistant message: (has content, has calls, has several)."""
-    ends_in_call: bool
-    named_results: bool
+_HeadKey = tuple[int, str | None]
+"""Number of the tool set, system prompt."""
 
 
 class _Head(NamedTuple):
@@ -69,6 +59,20 @@ class _Head(NamedTuple):
     stand_in: str
 
 
+class _Expected(NamedTuple):
+    """A conversation that will be rendered."""
+
+    conversation: Conversation
+    said: Sequence[Message]
+    """Up to the last turn that is learnt; empty where one pass is not safe."""
+    wire: list[dict[str, Any]]
+    """The same, as a template takes them."""
+    key: _HeadKey | None
+    """None without tools."""
+    text: str | None
+    """Written in one pass, with the stand-in for its tools; None: not written with others."""
+
+
 class Passes:
     """Renders conversations in one pass where that is safe, else turn by turn."""
 
@@ -76,11 +80,15 @@ class Passes:
         """`single=False`: always turn by turn."""
         self._renderer = renderer
         self._count = 0
-        self._steady: dict[_Shape, bool] = {}
-        self._heads: dict[tuple[str, str | None], _Head | None] = {}
-        self._prefixes: dict[tuple[str, str | None], str] = {}
-        self._tools: dict[int, tuple[tuple[Tool, ...], str, list[dict[str, Any]] | None]] = {}
-        literals = _literals(renderer.chat_template) if single and renderer.generation_prompt.strip() else None
+        self._steady: dict[Shape, bool] = {}
+        self._expected: dict[int, _Expected] = {}  # by the id of the conversation
+        self._uses: Counter[_HeadKey] = Counter()
+        self._heads: dict[_HeadKey, _Head | None] = {}  # None: the tools change what follows them
+        self._prefixes: dict[_HeadKey, str] = {}
+        self._tool_sets: dict[int, tuple[tuple[Tool, ...], int]] = {}  # by the id of the tools
+        self._numbers: dict[tuple[Any, ...], int] = {}
+        self._last_number = 0  # never given again, though what has it is forgotten
+        literals = find_literals(renderer.chat_template) if single and renderer.generation_prompt.strip() else None
         self._single = literals is not None
         inside, outside = literals or ((), ())
         ends = {renderer.generation_prompt.strip(), renderer.end_of_turn, renderer.end_of_call, *renderer.stop_tokens}
@@ -91,6 +99,22 @@ class Passes:
             self._trims = not after.startswith(" ")
             self._closing = after if self._trims else after[1:]
 
+    def expect(self, conversations: Sequence[Conversation]) -> None:
+        """Conversations that will be rendered next: they are written together, which is quicker. Changes no result."""
+        expected = [
+            self._look_at(c) if self._single and self._is_safe(c) else _Expected(c, (), [], None, None)
+            for c in conversations
+        ]
+        self._expected = {id(one.conversation): one for one in expected}
+        if len(self._uses) > HEADS:
+            self._uses.clear()
+        self._uses.update(one.key for one in expected if one.key)
+        without_tools = [one for one in expected if one.said and not one.key]
+        repeated = [one for one in expected if one.key and self._uses[one.key] > 1 and self._may_stand_in(one.key)]
+        for some, tools in ((without_tools, None), (repeated, _STAND_IN)):
+            for one, text in zip(some, self._write_together(some, tools), strict=False):
+                self._expected[id(one.conversation)] = one._replace(text=text)
+
     def render(self, conversation: Conversation) -> list[Rendered]:
         """The examples of a conversation.
 
@@ -98,7 +122,9 @@ class Passes:
             RenderError: see `Renderer.render`.
             UnsteadyTemplateError: the sample that is rendered both ways differs.
         """
-        rendered = self._in_one_pass(conversation) if self._single and self._is_safe(conversation) else None
+        if id(conversation) not in self._expected:
+            self.expect([conversation])
+        rendered = self._in_one_pass(self._expected[id(conversation)])
         if rendered is None:
             return self._turn_by_turn(conversation)
         if self._count % CHECK_EVERY == 0 and self._turn_by_turn(conversation) != [rendered]:
@@ -119,16 +145,16 @@ class Passes:
         head = conversation.messages[: int(conversation.messages[0].role == "system")]
         key = self._head_key(conversation)
         if key not in self._prefixes:
-            a, b = (
-                self._renderer.prompt(Conversation((*head, Message("user", words)), conversation.tools))
-                for words in ("0", "x")
-            )
+            openings = [
+                self._renderer.wire_messages(Conversation((*head, Message("user", words)))) for words in ("0", "x")
+            ]
+            a, b = self._renderer.write(openings, wire_tools(conversation.tools), True, conversation)
             length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
             _remember(self._prefixes, key, a[:length])
         return self._prefixes[key]
 
     def _is_safe(self, conversation: Conversation) -> bool:
-        shape = _shape(conversation)
+        shape = shape_of(conversation)
         if shape is None:
             return False
         texts = [text.strip() for message in conversation.messages for text in _texts(message)]
@@ -141,23 +167,27 @@ class Passes:
             self._steady[shape] = self._is_steady(shape)
         return self._steady[shape]
 
-    def _is_steady(self, shape: _Shape) -> bool:
-        conversation = _made_up(shape)
+    def _is_steady(self, shape: Shape) -> bool:
+        conversation = make_up(shape)
         try:
-            return self._turn_by_turn(conversation) == [self._in_one_pass(conversation)]
+            return self._turn_by_turn(conversation) == [self._in_one_pass(self._look_at(conversation))]
         except RenderError:
             return False
 
-    def _in_one_pass(self, conversation: Conversation) -> Rendered | None:
-        """None where the text does not hold what it must."""
+    def _look_at(self, conversation: Conversation) -> _Expected:
         turns = [i for i, m in enumerate(conversation.messages) if m.role == "assistant" and m.weight]
-        if not turns:
+        said = conversation.messages[: turns[-1] + 1] if turns else ()
+        wire = self._renderer.wire_messages(conversation)[: len(said)]
+        key = self._head_key(conversation) if said and conversation.tools else None
+        return _Expected(conversation, said, wire, key, None)
+
+    def _in_one_pass(self, expected: _Expected) -> Rendered | None:
+        """None where it is not safe, or the text does not hold what it must."""
+        if not expected.said:
             return None
-        said = conversation.messages[: turns[-1] + 1]
-        messages = self._renderer.wire_messages(conversation)[: len(said)]
         try:
-            text, prefix_chars = self._write(messages, conversation)
-            segments = self._cut(text, said)
+            text, prefix_chars = self._write(expected)
+            segments = self._cut(text, expected.said)
         except RenderError:
             return None
         return None if segments is None or prefix_chars is None else Rendered(segments, prefix_chars)
@@ -185,30 +215,35 @@ class Passes:
             position = written = close + len(end)
         return None if text[written:].strip() else tuple(segments)
 
-    def _write(self, messages: list[dict[str, Any]], conversation: Conversation) -> tuple[str, int | None]:
+    def _write_together(self, some: Sequence[_Expected], tools: list[dict[str, Any]] | None) -> list[str]:
+        """Their texts; none if one of them is refused: then each is written on its own."""
+        try:
+            return self._renderer.write([e.wire for e in some], tools, False, some[0].conversation) if some else []
+        except RenderError:
+            return []
+
+    def _write(self, expected: _Expected) -> tuple[str, int | None]:
         """The whole text and where the first user's words begin.
 
-        The third conversation with the same head is rendered with a small stand-in for its tools, once the second has
-        shown that what follows the head is the same either way.
+        The first of several conversations with the same head is written both with its tools and with the stand-in. If
+        what follows the head is the same either way, its head goes before what the others got with the stand-in.
         """
-        key = self._head_key(conversation)
-        head = self._heads.get(key) if conversation.tools else None
-        if head is not None:
-            (text,) = self._renderer.write([messages], _STAND_IN_WIRE, False, conversation)
-            if text.startswith(head.stand_in):
-                return head.text + text[len(head.stand_in) :], len(head.text)
-        (text,) = self._renderer.write([messages], self._known_tools(conversation)[1], False, conversation)
+        conversation, key, short = expected.conversation, expected.key, expected.text
+        if key is None and short is not None:
+            return short, self._prefix_chars(short, conversation)
+        head = self._heads.get(key) if key else None
+        if head is not None and short is not None and short.startswith(head.stand_in):
+            return head.text + short[len(head.stand_in) :], len(head.text)
+        (text,) = self._renderer.write([expected.wire], wire_tools(conversation.tools), False, conversation)
         prefix_chars = self._prefix_chars(text, conversation)
-        if prefix_chars is None or not conversation.tools or head is not None:
-            return text, prefix_chars
-        if key not in self._heads:
-            _remember(self._heads, key, None)
-        else:
-            (short,) = self._renderer.write([messages], _STAND_IN_WIRE, False, conversation)
+        if key and short is not None and prefix_chars is not None and key not in self._heads:
             chars = self._prefix_chars(short, conversation)
-            if chars is not None and text[prefix_chars:] == short[chars:]:
-                self._heads[key] = _Head(text[:prefix_chars], short[:chars])
+            same = chars is not None and text[prefix_chars:] == short[chars:]
+            _remember(self._heads, key, _Head(text[:prefix_chars], short[:chars]) if same else None)
         return text, prefix_chars
+
+    def _may_stand_in(self, key: _HeadKey) -> bool:
+        return key not in self._heads or self._heads[key] is not None
 
     def _prefix_chars(self, text: str, conversation: Conversation) -> int | None:
         """The first user's words stand right before what closes them, which ends in the first generation prompt."""
@@ -218,19 +253,21 @@ class Passes:
         begin = prompt_end - len(self._closing) - len(words)
         return begin if begin >= 0 and text.startswith(words + self._closing, begin) else None
 
-    def _head_key(self, conversation: Conversation) -> tuple[str, str | None]:
+    def _head_key(self, conversation: Conversation) -> _HeadKey:
         first = conversation.messages[0]
-        return self._known_tools(conversation)[0], first.content if first.role == "system" else None
+        return self._tool_set(conversation.tools), first.content if first.role == "system" else None
 
-    def _known_tools(self, conversation: Conversation) -> tuple[str, list[dict[str, Any]] | None]:
-        """Tools as JSON text and on the wire; conversations that were read together share the object."""
-        tools = conversation.tools
-        known = self._tools.get(id(tools))
+    def _tool_set(self, tools: tuple[Tool, ...]) -> int:
+        """Number of all that a template can tell tools by; conversations that were read together share the object."""
+        known = self._tool_sets.get(id(tools))
         if known is None or known[0] is not tools:
-            wire = wire_tools(tools)
-            known = (tools, json.dumps(wire, ensure_ascii=False), wire)
-            _remember(self._tools, id(tools), known)
-        return known[1], known[2]
+            facts = tuple((tool.name, tool.description, tool.schema, tool.strict) for tool in tools)
+            if facts not in self._numbers:
+                self._last_number += 1
+                _remember(self._numbers, facts, self._last_number)
+            known = (tools, self._numbers[facts])
+            _remember(self._tool_sets, id(tools), known)
+        return known[1]
 
 
 def _remember(table: dict[Any, Any], key: object, value: object) -> None:
@@ -247,85 +284,3 @@ def _texts(message: Message) -> Iterator[str]:
     for call in message.tool_calls:
         yield call.name
         yield call.arguments
-
-
-def _shape(conversation: Conversation) -> _Shape | None:
-    """None for what no made-up conversation stands for: empty texts, an unusual order of roles."""
-    messages = conversation.messages
-    system = messages[0].role == "system"
-    named = any(message.name is not None for message in messages)
-    turns = set()
-    before = "system"
-    for message in messages[system:]:
-        if not _follows(message.role, before) or (message.name is not None) != (named and message.role == "tool"):
-            return None
-        has_content = bool(message.content and message.content.strip())
-        if message.role == "assistant":
-            turns.add((has_content, bool(message.tool_calls), len(message.tool_calls) > 1))
-        if not (has_content or message.tool_calls) or (message.thought is not None and not message.thought.strip()):
-            return None
-        before = "call" if message.tool_calls else message.role
-    thoughts = any(message.thought is not None for message in messages)
-    if before not in ("call", "assistant"):
-        return None
-    return _Shape(system, bool(conversation.tools), thoughts, frozenset(turns), before == "call", named)
-
-
-def _follows(role: str, before: str) -> bool:
-    allowed = {"user": ("system", "assistant"), "assistant": ("user", "tool"), "tool": ("call", "tool")}
-    return before in allowed.get(role, ())
-
-
-def _made_up(shape: _Shape) -> Conversation:
-    """Every kind of turn after a question and after a result, with a thought and without; several questions."""
-    messages = [Message("system", "Made-up system prompt.")] if shape.system else []
-    calls = sorted(kind for kind in shape.turns if kind[1])
-    answers = [kind for kind in shape.turns if not kind[1]]
-    rounds = [(thought, calls[i:]) for thought in {shape.thoughts, False} for i in range(len(calls) + 2)]
-    for thought, some in rounds if answers else rounds[:1]:  # without an answer there is one question
-        messages.append(Message("user", f"Made-up question {len(messages)}."))
-        for kind in (*some, *answers):
-            messages += _turn(kind, thought, len(messages))
-    if shape.ends_in_call:
-        if answers:
-            messages.append(Message("user", "Made-up last question."))
-        messages += _turn(calls[-1], shape.thoughts, len(messages))
-        messages = messages[: max(i for i, m in enumerate(messages) if m.role == "assistant") + 1]
-    if shape.named_results:
-        messages = [replace(m, name=_STAND_IN.name) if m.role == "tool" else m for m in messages]
-    return Conversation(tuple(messages), (_STAND_IN,) if shape.tools else ())
-
-
-def _turn(kind: tuple[bool, bool, bool], thought: bool, number: int) -> list[Message]:
-    """An assistant's turn, and the results of its calls."""
-    has_content, has_calls, has_several = kind
-    count = (2 if has_several else 1) if has_calls else 0
-    calls = tuple(ToolCall(f"made{number}up{i}", _STAND_IN.name, json.dumps({"key": f"k{i}"})) for i in range(count))
-    content = f"Made-up answer {number}." if has_content else None
-    turn = Message("assistant", content, f"Made-up thought {number}." if thought else None, calls)
-    return [turn, *(Message("tool", f"Made-up result {call.id}.", tool_call_id=call.id) for call in calls)]
-
-
-@lru_cache(maxsize=64)
-def _literals(template: str) -> tuple[set[str], set[str]] | None:
-    """Strings that the template looks for inside texts, and those it compares whole texts with; None: unreadable."""
-    environment = jinja2.Environment(extensions=[jinja2.ext.loopcontrols], autoescape=False)
-    try:
-        tree = environment.parse(template)
-    except jinja2.TemplateSyntaxError:
-        return None
-    inside: set[str] = set()
-    outside: set[str] = set()
-    calls: list[nodes.Call | nodes.Filter | nodes.Test] = []
-    calls += [*tree.find_all(nodes.Call), *tree.find_all(nodes.Filter), *tree.find_all(nodes.Test)]
-    for argument in (argument for call in calls for argument in call.args):
-        inside |= _strings(argument)
-    for compare in tree.find_all(nodes.Compare):
-        contained = any(operand.op in ("in", "notin") for operand in compare.ops)
-        (inside if contained else outside).update(_strings(compare))
-    return {text for text in inside if text.strip()}, {text for text in outside if text.strip()}
-
-
-def _strings(node: nodes.Node) -> set[str]:
-    found = [node] if isinstance(node, nodes.Const) else list(node.find_all(nodes.Const))
-    return {const.value for const in found if isinstance(const.value, str)}

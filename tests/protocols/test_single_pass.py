@@ -11,9 +11,10 @@ from rendering_laws import carried
 from test_laws import PAIRS
 
 from fcdist.errors import RenderError
+from fcdist.protocols.probing import find_literals
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
-from fcdist.protocols.single_pass import CHECK_EVERY, Passes, Rendered, UnsteadyTemplateError, _literals
+from fcdist.protocols.single_pass import CHECK_EVERY, Passes, Rendered, UnsteadyTemplateError
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
 SINGLE = [(p, s) for p, s in PAIRS if s in ("chatml", "header", "model_role", "reserved", "tools_tagged", "tools_bare")]
@@ -112,15 +113,66 @@ def test_steady_templates_are_written_in_one_pass(protocol: str, shape: str, mon
     )
     for conversation in wanted[1:]:
         assert len(passes.render(conversation)) == 1
-    # Once each; the second of a tool set both with its tools and with their stand-in.
-    assert len(asked) == 5 and [len(a[0]) for a in asked] == [1] * 5
-    assert [tool["function"]["name"] for a in asked for tool in a[1]] == [
+    # Once each; the second of a tool set both with the stand-in for its tools and with them.
+    assert [len(conversations) for conversations, *_ in asked] == [1] * 5
+    assert [tool["function"]["name"] for _, tools, *_ in asked for tool in tools] == [
+        "look_up",
         "get_x",
         "look_up",
         "look_up",
         "look_up",
-        "look_up",
     ]
+
+
+@pytest.mark.parametrize(("protocol", "shape"), SINGLE)
+def test_conversations_that_are_expected_are_written_together(
+    protocol: str, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = Passes(Renderer(byte_tokenizer(SHAPES[shape]), load_protocol(protocol)))
+    wanted = [talk(f"q{i}", "r", calls=i % 2) for i in range(6)]
+    expected = [passes.render(conversation) for conversation in wanted]
+    passes = Passes(passes._renderer)
+    passes.render(wanted[0])  # probed, and checked
+    passes.render(replace(wanted[1], tools=(tool("get_x"), tool("get_y"))))
+    asked = []
+    monkeypatch.setattr(
+        passes._renderer, "write", lambda *a, write=passes._renderer.write: asked.append(a) or write(*a)
+    )
+    passes.expect(wanted)
+    assert [len(conversations) for conversations, *_ in asked] == [3, 3]  # without tools, and with the stand-in
+    assert [passes.render(conversation) for conversation in wanted] == expected
+    assert [(len(conversations), tools[0]["function"]["name"]) for conversations, tools, *_ in asked[2:]] == [
+        (1, "get_x")
+    ]
+
+
+def test_what_the_template_refuses_does_not_keep_others_from_being_written() -> None:
+    refusing = "{% for m in messages %}{{ raise_exception('too long') if m.content | length > 99 }}{% endfor %}"
+    shape = replace(SHAPES["chatml"], template=refusing + SHAPES["chatml"].template)
+    renderer = Renderer(byte_tokenizer(shape), load_protocol("text"))
+    single, turn_by_turn = Passes(renderer), Passes(renderer, single=False)
+    wanted = [talk("a"), talk("b" * 100), talk("c")]
+    single.expect(wanted)
+    found = [outcome(single, conversation) for conversation in wanted]
+    assert found == [outcome(turn_by_turn, conversation) for conversation in wanted]
+    assert "too long" in found[1] and len(found[0]) == len(found[2]) == 1
+
+
+def test_tools_that_change_what_follows_them_are_not_stood_in_for() -> None:
+    """A template that tells with every result how many tools there are."""
+    counting = SHAPES["tools_tagged"].template.replace(
+        "{{ m.content }}", "{{ (tools | length | string if m.role == 'tool' else '') + (m.content or '') }}"
+    )
+    renderer = Renderer(byte_tokenizer(replace(SHAPES["tools_tagged"], template=counting)), load_protocol("native"))
+    single, turn_by_turn = Passes(renderer), Passes(renderer, single=False)
+    tools = (tool("get_x"), tool("get_y"))
+    wanted = [replace(talk(words, calls=1), tools=tools) for words in "abcd"]
+    for some in (wanted[:2], wanted[2:]):
+        single.expect(some)
+        assert [outcome(single, conversation) for conversation in some] == [
+            outcome(turn_by_turn, conversation) for conversation in some
+        ]
+    assert list(single._heads.values()) == [None]
 
 
 @pytest.mark.parametrize("shape", ["forgetful", "system_last"])
@@ -137,7 +189,7 @@ def test_what_hangs_on_a_later_word_is_seen() -> None:
         "{% for m in messages %}{% if loop.index0 > 1 and 'forget' in messages[-1].content %}{% continue %}{% endif %}",
     )
     renderer = Renderer(byte_tokenizer(Shape(wilful, SHAPES["chatml"].tokens, "<|im_end|>")), load_protocol("text"))
-    assert (_literals(renderer.chat_template) or (set(), set()))[0] == {"forget"}
+    assert (find_literals(renderer.chat_template) or (set(), set()))[0] == {"forget"}
     single, turn_by_turn = Passes(renderer), Passes(renderer, single=False)
     for words in ("go on", "forget it", "go on"):
         conversation = talk("a", "b", words)
