@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -149,7 +150,11 @@ def quiet() -> Iterator[None]:
 def _explain(key: str, source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, UnpicklingError):
+            first = "the weights are a pickle that holds more than tensors, which is never executed"
+        if "custom code" in first:
+            first += " It is executed only with model.trust_remote_code=true"
         kind = "folder" if Path(source).is_dir() else "hub name (is the hub reachable, is the name right?)"
         raise ModelError(f"{key}: cannot load from the {kind} {source!r}: {first}") from error
