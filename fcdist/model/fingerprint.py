@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from fcdist.config.types import ModelConfig
 from fcdist.errors import ModelError
