@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -11,12 +12,14 @@ from rich.console import Console
 from fcdist.config.run_folder import CONFIG_NAME, read_config, write_config
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError, FcdistError
+from launch.cluster.running import run_on_cluster
+from launch.cluster.submitting import in_the_queue
+from launch.cluster.tasks import ON_THIS_MACHINE, plan_tasks, single_step
 from launch.compose import compose, describe, recompose
 from launch.jobs import MODULES, build_job, check_world, frozen_name
 from launch.local import run_job
 from launch.pipeline import plan_steps, run_pipeline
-from launch.slurm import render_script, submit
-from launch.sweep import plan_members, run_sweep
+from launch.sweep import Member, plan_members, report_sweep, run_sweep, sweep_steps
 
 VERBS = {
     "generate": "write function-call conversations (generate.teacher=programmatic|openai), or general chat (self)",
@@ -54,6 +57,8 @@ def run_verb(arguments: argparse.Namespace, options: tuple[str, ...]) -> int:
         return 0
     if verb == "sweep":
         members = plan_members(config, arguments.overrides, compose)
+        if config.launch.backend == "slurm":
+            return _sweep_on_cluster(config, members, arguments.dry_run, console)
         if arguments.dry_run:
             for member in members:
                 print(member.config.run_dir, member.values)
@@ -61,6 +66,13 @@ def run_verb(arguments: argparse.Namespace, options: tuple[str, ...]) -> int:
         return run_sweep(config, members, run_job, console)
     if verb in ("train", "pipeline"):
         check_world(config)
+    if config.launch.backend == "slurm" and verb == "pipeline":
+        return run_on_cluster(
+            config, plan_tasks(plan_steps(config)), partial(_freeze, config, name), console, arguments.dry_run
+        )
+    if config.launch.backend == "slurm" and verb not in ON_THIS_MACHINE:
+        tasks = plan_tasks([single_step(verb, config)], options)
+        return run_on_cluster(config, tasks, partial(_freeze, config, name), console, arguments.dry_run, again=True)
     if verb == "pipeline":
         if arguments.dry_run:
             for step in plan_steps(config):
@@ -68,8 +80,6 @@ def run_verb(arguments: argparse.Namespace, options: tuple[str, ...]) -> int:
             return 0
         _freeze(config, name)
         return run_pipeline(config, run_job, console)
-    if verb == "train" and config.launch.backend == "slurm":
-        return _train_on_slurm(config, arguments.dry_run)
     job = build_job(verb, config, name, options)
     if arguments.dry_run:
         print(" ".join(job.argv))
@@ -78,16 +88,13 @@ def run_verb(arguments: argparse.Namespace, options: tuple[str, ...]) -> int:
     return run_job(job)
 
 
-def _train_on_slurm(config: Config, dry_run: bool) -> int:
-    script = render_script(config)
-    if dry_run:
-        print(script)
-        return 0
-    _freeze(config, CONFIG_NAME)
-    job_id = submit(config, script)
-    log = Path(config.run_dir, "log", f"train-{job_id}.out")
-    print(f"submitted job {job_id}\nlog:   {log}\nwatch: squeue -j {job_id}; tail -F {log}")
-    return 0
+def _sweep_on_cluster(config: Config, members: Sequence[Member], dry_run: bool, console: Console) -> int:
+    """All members beside each other; the table is printed when they are done."""
+    tasks = plan_tasks(sweep_steps(config, members))
+    code = run_on_cluster(config, tasks, lambda: None, console, dry_run)
+    if not dry_run and (config.launch.wait or not in_the_queue(Path(config.run_dir))):
+        report_sweep(config, members, console)
+    return code
 
 
 def _composed(arguments: argparse.Namespace) -> Config:

@@ -24,6 +24,9 @@ MODULES = {
 }
 """Verb → worker module. `generate` with `generate.teacher=self` runs `replay`: it needs the model."""
 
+HANDLED_SIGNALS = ("--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=90")
+"""Of torchrun: passed on to the ranks, which get so many seconds to save."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -71,6 +74,7 @@ def build_job(
             "--rdzv-backend", "c10d",
             "--rdzv-id", config.name,
             "--rdzv-endpoint", config.launch.rdzv_endpoint,
+            "--rdzv-conf", "read_timeout=600",  # hosts that read the program from a slow disk come late
         )  # fmt: skip
     else:
         raise ConfigError(
@@ -79,8 +83,7 @@ def build_job(
         )
     torchrun = (python, "-m", "fcdist.torchrun", *rendezvous)
     ranks = config.launch.nproc_per_node
-    handled = ("--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=90")
-    argv = (*torchrun, f"--nproc-per-node={ranks}", *handled, "-m", module, *tail)
+    argv = (*torchrun, f"--nproc-per-node={ranks}", *HANDLED_SIGNALS, "-m", module, *tail)
     return Job(argv, environment(config, ranks))
 
 
@@ -110,8 +113,3 @@ def environment(config: Config, ranks: int) -> dict[str, str]:
 def frozen_name(verb: str) -> str:
     """File a verb freezes its config to: what begins or continues a run owns config.yaml, others leave it alone."""
     return CONFIG_NAME if verb in ("prepare", "train", "pipeline") else f"config.{verb}.yaml"
-
-
-def log_path(config: Config, verb: str) -> Path:
-    """Where a job on a cluster writes its output (`%j` is Slurm's job id)."""
-    return Path(config.run_dir, "log", f"{verb}-%j.out")

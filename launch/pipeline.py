@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,10 +16,13 @@ from launch.jobs import Job, build_job
 class Step:
     """One job of the pipeline."""
 
+    name: str
     title: str
     verb: str
     config: Config
-    config_name: str
+    config_name: str = CONFIG_NAME
+    after: tuple[str, ...] = ()
+    """Names of the steps whose results it reads."""
 
 
 def data_steps(config: Config) -> list[Step]:
@@ -27,10 +30,10 @@ def data_steps(config: Config) -> list[Step]:
     steps = []
     sources = {str(Path(source.path)) for source in config.data.sources.values()}
     if str(function_call_dir(config)) in sources:
-        steps.append(Step("function-call conversations", "generate", config, "config.generate.yaml"))
+        steps.append(Step("function_call", "function-call conversations", "generate", config, "config.generate.yaml"))
     if str(general_dir(config)) in sources:
-        replay = dataclasses.replace(config.generate, teacher="self")
-        steps.append(Step("general chat", "generate", _with(config, generate=replay), "config.replay.yaml"))
+        replay = _with(config, generate=dataclasses.replace(config.generate, teacher="self"))
+        steps.append(Step("general", "general chat", "generate", replay, "config.replay.yaml"))
     return steps
 
 
@@ -44,23 +47,19 @@ def suite_steps(config: Config) -> list[Step]:
         out_dir=str(held_out_dir(config)),
         num_conversations=config.evaluate.suite_conversations,
     )
-    return [Step("held-out suite", "generate", _with(config, generate=held_out), "config.held_out.yaml")]
+    return [Step("held_out", "held-out suite", "generate", _with(config, generate=held_out), "config.held_out.yaml")]
 
 
 def plan_steps(config: Config) -> list[Step]:
-    """Steps that `config` asks for. Each can be run again: what is finished is recognised and kept."""
-    steps = [*suite_steps(config), *data_steps(config)]
-    steps.append(Step("token store", "prepare", config, CONFIG_NAME))
-    base = tuple(row for row in config.evaluate.rows if row.startswith("base"))
-    tuned = tuple(row for row in config.evaluate.rows if not row.startswith("base"))
-    if base:
-        steps.append(_evaluation("evaluation before", base, config, "config.evaluate_base.yaml"))
-    steps.append(Step("training", "train", config, CONFIG_NAME))
-    if tuned:
-        steps.append(_evaluation("evaluation after", tuned, config, "config.evaluate_tuned.yaml"))
-    steps.append(Step("export", "export", config, CONFIG_NAME))
-    steps.append(Step("report", "report", config, CONFIG_NAME))
-    return steps
+    """Steps that `config` asks for, each after those it needs. A step that runs again recognises what is finished."""
+    suite, data = suite_steps(config), data_steps(config)
+    prepare = Step("prepare", "token store", "prepare", config, after=_names(data))
+    train = Step("train", "training", "train", config, after=("prepare",))
+    base = _evaluation("evaluate_base", "evaluation before", config, (*_names(suite), "prepare"))
+    tuned = _evaluation("evaluate_tuned", "evaluation after", config, (*_names(suite), *_names(base), "train"))
+    export = Step("export", "export", "export", config, after=("train",))
+    report = Step("report", "report", "report", config, after=(*(_names(tuned) or _names(base)), "train"))
+    return [*suite, *data, prepare, *base, train, *tuned, export, report]
 
 
 def run_pipeline(config: Config, run: Callable[[Job], int], console: Console) -> int:
@@ -85,8 +84,16 @@ def run_pipeline(config: Config, run: Callable[[Job], int], console: Console) ->
     return 0
 
 
-def _evaluation(title: str, rows: tuple[str, ...], config: Config, name: str) -> Step:
-    return Step(title, "evaluate", _with(config, evaluate=dataclasses.replace(config.evaluate, rows=rows)), name)
+def _evaluation(name: str, title: str, config: Config, after: tuple[str, ...]) -> list[Step]:
+    """The rows of the base model, or the others; none if evaluate.rows has none of them."""
+    of_base = name == "evaluate_base"
+    rows = tuple(row for row in config.evaluate.rows if row.startswith("base") == of_base)
+    chosen = _with(config, evaluate=dataclasses.replace(config.evaluate, rows=rows))
+    return [Step(name, title, "evaluate", chosen, f"config.{name}.yaml", after)] if rows else []
+
+
+def _names(steps: Sequence[Step]) -> tuple[str, ...]:
+    return tuple(step.name for step in steps)
 
 
 def _with(config: Config, **changes: object) -> Config:

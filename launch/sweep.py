@@ -14,7 +14,7 @@ from fcdist.config.run_folder import CONFIG_NAME, write_config
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
 from launch.jobs import Job, build_job
-from launch.pipeline import data_steps
+from launch.pipeline import Step, data_steps
 
 MANIFEST = "sweep.json"
 
@@ -54,6 +54,18 @@ def plan_members(config: Config, overrides: Sequence[str], compose: Callable[[Se
     return members
 
 
+def sweep_steps(config: Config, members: Sequence[Member]) -> list[Step]:
+    """The sweep as steps for a cluster: data once, then every member's store and training beside each other."""
+    steps = data_steps(config)
+    data = tuple(step.name for step in steps)
+    for number, member in enumerate(members):
+        values = _describe(member.values)
+        store, training = f"prepare_{number:03d}", f"train_{number:03d}"
+        steps.append(Step(store, f"token store of {values}", "prepare", member.config, after=data))
+        steps.append(Step(training, f"training of {values}", "train", member.config, after=(store,)))
+    return steps
+
+
 def run_sweep(config: Config, members: Sequence[Member], run: Callable[[Job], int], console: Console) -> int:
     """Prepare and train every member in turn; a finished member is not run again.
 
@@ -74,9 +86,27 @@ def run_sweep(config: Config, members: Sequence[Member], run: Callable[[Job], in
         failed = run(build_job("prepare", member.config)) or run(build_job("train", member.config))
         code = failed or code
         rows.append({"run_dir": member.config.run_dir, "values": member.values, "exit_code": failed, **_last(folder)})
-        Path(config.run_dir, MANIFEST).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        _write_manifest(config, rows)
     console.print(_table(rows))
     return code
+
+
+def report_sweep(config: Config, members: Sequence[Member], console: Console) -> None:
+    """Manifest and table of what members have logged so far."""
+    rows = [
+        {"run_dir": member.config.run_dir, "values": member.values, **_last(Path(member.config.run_dir))}
+        for member in members
+    ]
+    _write_manifest(config, rows)
+    console.print(_table(rows))
+
+
+def _write_manifest(config: Config, rows: Sequence[dict[str, Any]]) -> None:
+    Path(config.run_dir, MANIFEST).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _describe(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _last(folder: Path) -> dict[str, Any]:
@@ -94,7 +124,6 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     for column in ("run", "values", "loss", "validation loss"):
         table.add_column(column)
     for row in sorted(rows, key=lambda row: row.get("validation/loss", float("inf"))):
-        values = ", ".join(f"{key}={value}" for key, value in row["values"].items())
         losses = [f"{row[key]:.4f}" if key in row else "-" for key in ("loss", "validation/loss")]
-        table.add_row(Path(row["run_dir"]).name, values, *losses)
+        table.add_row(Path(row["run_dir"]).name, _describe(row["values"]), *losses)
     return table

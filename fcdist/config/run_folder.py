@@ -15,6 +15,8 @@ RUN/
   evaluation/            results.json, report.html, answers of every row
 """
 
+import os
+import secrets
 from pathlib import Path
 
 import yaml
@@ -40,10 +42,12 @@ def read_config(run_dir: Path, name: str = CONFIG_NAME) -> Config:
 
 
 def write_config(config: Config, run_dir: Path, name: str = CONFIG_NAME) -> Path:
-    """Freeze `config` into the run folder."""
+    """Freeze `config` into the run folder, written beside and renamed: other hosts may read it at the same time."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / name
-    path.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    beside = path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}")
+    beside.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(beside, path)
     return path
 
 

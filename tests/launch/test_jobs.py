@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from launch import cli, local
 from launch.compose import compose
 from launch.jobs import Job, build_job
 from launch.pipeline import plan_steps, run_pipeline
-from launch.slurm import render_script, submit
 from launch.sweep import plan_members, run_sweep
 
 
@@ -59,49 +56,6 @@ def test_a_run_begun_with_other_settings_is_not_overwritten(tmp_path, capsys, mo
     assert cli.main([*first, "optim.lr=3e-3"]) == 2
     assert "optim.lr=0.0002 -> 0.003" in capsys.readouterr().err
     assert read_config(tmp_path).optim.lr == 2e-4
-
-
-def test_slurm_script_is_valid_shell_and_carries_the_settings(tmp_path):
-    config = compose(
-        [
-            "launch=slurm", "launch.partition=gpu", "launch.account=lab", "launch.time=01:00:00", f"run_dir={tmp_path}",
-            "launch.setup=['module load cuda']", "launch.sbatch_lines=['--exclusive']", "batch.global_batch_size=32",
-        ]
-    )  # fmt: skip
-    script = render_script(config, python="/opt/my env/python")
-    for line in (
-        "#SBATCH --nodes=2", "#SBATCH --partition=gpu", "#SBATCH --account=lab", "#SBATCH --time=01:00:00",
-        "#SBATCH --exclusive", "module load cuda", "#SBATCH --signal=B:USR1@120", "#SBATCH --requeue",
-    ):  # fmt: skip
-        assert line in script.splitlines()
-    assert "export FCDIST_PYTHON='/opt/my env/python'" in script
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
-    directives = [i for i, line in enumerate(script.splitlines()) if line.startswith("#SBATCH")]
-    commands = [i for i, line in enumerate(script.splitlines()) if re.match(r"[a-z]", line)]
-    assert max(directives) < min(commands), "Slurm stops reading directives at the first command"
-
-
-def test_more_ranks_than_gpus_are_refused():
-    with pytest.raises(ConfigError, match=r"more than launch\.gpus_per_node=4"):
-        render_script(compose(["launch=slurm", "launch.gpus_per_node=4"]))
-
-
-def test_submit_without_slurm_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    config = compose(["launch=slurm", f"run_dir={tmp_path}/run"])
-    with pytest.raises(ConfigError, match="no sbatch on this machine"):
-        submit(config, "#!/bin/bash\n")
-
-
-def test_submit_returns_the_job_id_and_keeps_foreign_slurm_variables_out(tmp_path, monkeypatch):
-    fake = tmp_path / "sbatch"
-    fake.write_text('#!/bin/sh\necho "$SLURM_JOB_ID$SLURM_CONF" > "$(dirname "$0")/seen"\necho "42;cluster"\n')
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_CONF", "conf")
-    assert submit(compose(["launch=slurm", f"run_dir={tmp_path}/run"]), "#!/bin/bash\n") == "42"
-    assert (tmp_path / "seen").read_text().strip() == "conf"
 
 
 def test_pipeline_runs_the_steps_in_order_and_stops_at_a_failure(tmp_path):

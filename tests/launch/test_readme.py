@@ -1,4 +1,4 @@
-"""Every `fcdist` command of the README files composes and plans; nothing is started."""
+"""Every `fcdist` command of the README files and of the page on clusters composes and plans; nothing is started."""
 
 import re
 import shlex
@@ -19,7 +19,8 @@ def commands(name: str) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in lines]
 
 
-COMMANDS = [(name, command) for name in ("README.md", "README.zh-CN.md") for command in commands(name)]
+PAGES = ("README.md", "README.zh-CN.md", "docs/CLUSTERS.md")
+COMMANDS = [(name, command) for name in PAGES for command in commands(name)]
 
 
 def test_the_readmes_show_the_main_verbs():
