@@ -123,6 +123,20 @@ def test_resume_equals_no_interruption_bit_for_bit(engine, stage, mode, precisio
         assert all("lora_" in name for name in published)
 
 
+@pytest.mark.parametrize("kind", ["offloaded-2", "offloaded-3", "resident-3"])
+def test_other_places_of_the_state_resume_bit_for_bit_too(kind, tmp_path, monkeypatch):
+    """An optimizer in host memory, and small weights that ZeRO-3 keeps gathered."""
+    name, stage = kind.split("-")
+    cfg = tiny_config("deepspeed", int(stage))
+    if name == "offloaded":
+        cfg = replace(cfg, zero=replace(cfg.zero, offload_optimizer=True))
+    else:
+        monkeypatch.setattr("training.test_engines.NOTHING_RESIDENT", {})
+    (whole, first, _, rest, _), _ = run_ranks(in_turn, 2, tmp_path, cfg, tmp_path)
+    assert first[2] + rest[2] == whole[2]
+    assert is_same(rest[1], whole[1]) and not is_same(rest[1], first[1])
+
+
 def test_dropout_differs_by_step_and_rank():
     from fcdist.training.distributed import seed_step
 
