@@ -30,6 +30,8 @@ def show(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
             console.rule(f"rank {pack.rank}, micro-step {pack.micro_step}{loss}", align="left")
             _print_pack(console, store, cfg, list(pack.examples))
     elif arguments.example is not None:
+        if not 0 <= arguments.example < len(store):
+            raise DataError(f"--example {arguments.example}: {_range(store)}")
         _print_pack(console, store, cfg, [arguments.example])
     else:
         _print_pack(console, store, cfg, _pack(store, cfg, arguments), is_whole=True)
@@ -37,7 +39,7 @@ def show(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
 
 def _print_pack(console: Console, store: TokenStore, cfg: Config, rows: list[int], is_whole: bool = False) -> None:
     if wrong := [row for row in rows if not 0 <= row < len(store)]:
-        raise DataError(f"example {wrong[0]}: the {store.split} split has examples 0 to {len(store) - 1}")
+        raise DataError(f"example {wrong[0]} of the failed step: {_range(store)}; was the store made anew since?")
     colour = console.is_terminal and not console.no_color
     tokenizer = load_tokenizer(cfg.model)
     console.print(paint_legend(colour), soft_wrap=True)
@@ -48,6 +50,10 @@ def _print_pack(console: Console, store: TokenStore, cfg: Config, rows: list[int
     free = f"; {cfg.batch.seq_len - tokens} of {cfg.batch.seq_len} free" if is_whole else ""
     shared = f", {total} if nothing were shared" if total > tokens else ""
     console.print(f"{len(rows)} example(s), {tokens} tokens{shared}{free}", highlight=False, soft_wrap=True)
+
+
+def _range(store: TokenStore) -> str:
+    return f"the {store.split} split has examples 0 to {len(store) - 1}"
 
 
 def _pack(store: TokenStore, cfg: Config, arguments: argparse.Namespace) -> list[int]:

@@ -9,7 +9,8 @@ from conversations import chat, tool_conversation, weather, write_jsonl
 from stores import small_config, with_data
 
 from fcdist import preflight, prepare, show
-from fcdist.config.run_folder import write_config
+from fcdist.config.run_folder import failures_dir, write_config
+from fcdist.training.failures import BadPack, write_failure
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,24 @@ def test_show_marks_targets_and_counts_the_pack(tmp_path, capsys):
     for wrong in (["--pack", "999"], ["--example", "999"]):
         code, _, err = run(show, [*argv, *wrong], capsys)
         assert code == 2 and f"{wrong[0]} 999" in err
+
+
+def test_show_paints_the_packs_of_a_failed_step(tmp_path, capsys):
+    cfg = small_config(tmp_path)
+    argv = start(cfg)
+    assert prepare.main(argv) == 0
+    write_failure(failures_dir(cfg), 7, "step 7: why", [BadPack(3, 2, (0, 4), 1.5), BadPack(1, 1, (2,))])
+    capsys.readouterr()
+    code, out, _ = run(show, [*argv, "--failure", "7"], capsys)
+    assert (
+        code == 0 and "step 7: why" in out and "rank 3, micro-step 2, loss 1.5" in out and "rank 1, micro-step 1" in out
+    )
+    assert out.count("⟦call:<function_call>") >= 1 and "2 example(s)" in out and "1 example(s)" in out
+    assert run(show, [*argv, "--failure"], capsys)[1] == out
+    write_failure(failures_dir(cfg), 8, "later", [BadPack(0, 1, (999,))])
+    for wrong, expected in (("8", "example 999 of the failed step"), ("9", "no failed step 9 is kept (there: 7, 8)")):
+        code, _, err = run(show, [*argv, "--failure", wrong], capsys)
+        assert code == 2 and expected in err
 
 
 def test_a_step_with_few_tool_prompts_is_noted(tmp_path, capsys):
