@@ -32,8 +32,9 @@ from fcdist.training.tensor_file import TensorSpec
 
 logger = logging.getLogger(__name__)
 
-RESUME_TOLERANCE = 2e-5
-"""Relative difference of fp32 losses after a resume on another world size, stage or engine; the tests hold it."""
+RESUME_TOLERANCE = 1e-6
+"""Relative difference of fp32 losses in the steps after a resume on another world size, stage or engine. The tests hold
+it; measured on the debug model were 5e-8 for losses and 3e-7 for gradient norms."""
 
 
 class Checkpoints:
