@@ -72,7 +72,11 @@ def deepspeed_config(cfg: Config, device: torch.device, zero: Mapping[str, Any] 
 
 
 class DeepSpeedEngine:
-    """ZeRO behind the engine seam: DeepSpeed shards, keeps fp32 masters and clips; all else is ours."""
+    """ZeRO behind the engine seam: DeepSpeed shards, keeps fp32 masters and clips; all else is ours.
+
+    Its own checkpoints are not used: they unpickle whatever lies in the folder (torch.load with weights_only=False),
+    fit only the stage and world size that wrote them, and cannot be written in the background.
+    """
 
     def __init__(
         self, module: nn.Module, cfg: Config, device: torch.device, zero: Mapping[str, Any] | None = None
@@ -93,8 +97,8 @@ class DeepSpeedEngine:
 
     @property
     def steps_done(self) -> int:
-        """Optimizer steps so far; DeepSpeed also counts those it left out."""
-        return int(self._engine.global_steps - self._engine.skipped_steps)
+        """Optimizer steps so far, as Adam counts them; DeepSpeed's own count has those it left out too."""
+        return int(adam_state(self._engine.optimizer.optimizer, self._flat_buffers()[0])["step"])
 
     @property
     def model(self) -> nn.Module:
@@ -131,9 +135,6 @@ class DeepSpeedEngine:
         """Dropout on or off."""
         self._engine.train(enabled)
 
-    # DeepSpeed's own checkpoints are not used: they unpickle whatever lies in the folder (torch.load with
-    # weights_only=False), fit only the stage and world size that wrote them, and cannot be written in the background.
-
     @property
     def is_replicated(self) -> bool:
         """Every element's training state lives on one rank."""
@@ -159,7 +160,7 @@ class DeepSpeedEngine:
         zero = self._engine.optimizer
         for flat in self._flat_buffers():
             adam_state(zero.optimizer, flat, steps_done)
-        self._engine.global_steps, self._engine.skipped_steps = steps_done, 0
+        self._engine.global_steps = steps_done
         if self._stage < 3:
             zero.update_lp_params()
             return

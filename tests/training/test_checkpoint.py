@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import logging
+import math
 import os
 import signal
 from dataclasses import replace
@@ -135,6 +136,29 @@ def test_other_places_of_the_state_resume_bit_for_bit_too(kind, tmp_path, monkey
     (whole, first, _, rest, _), _ = run_ranks(in_turn, 2, tmp_path, cfg, tmp_path)
     assert first[2] + rest[2] == whole[2]
     assert is_same(rest[1], whole[1]) and not is_same(rest[1], first[1])
+
+
+def updates_with_one_left_out(cfg: Config) -> tuple[int, set[float]]:
+    """(steps done, counts of Adam) after two updates with one between that was not finite."""
+    engine = make_engine(cfg)
+    loader = TinyLoader(3, 4, get_rank(), get_world_size())
+    for factor in (1.0, math.nan, 1.0):
+        for batch in loader.next_step().batches:
+            engine.backward(engine(batch)[0] * factor / 10)
+        if not math.isfinite(engine.step(1e-3)):
+            engine.discard()
+    optimizer = engine._optimizer if cfg.zero.engine == "local" else engine._engine.optimizer.optimizer
+    return engine.steps_done, {float(state["step"]) for state in optimizer.state.values()}
+
+
+@pytest.mark.parametrize(
+    ("engine", "stage", "precision"),
+    [("local", 1, "fp32"), ("deepspeed", 1, "bf16"), ("deepspeed", 2, "fp32"), ("deepspeed", 3, "bf16")],
+)
+def test_an_update_that_was_left_out_is_not_counted(engine, stage, precision, tmp_path):
+    """A resume would otherwise give Adam another bias correction."""
+    cfg = tiny_config(engine, stage, precision=precision)
+    assert run_ranks(updates_with_one_left_out, 2, tmp_path, cfg) == [(2, {2.0}), (2, {2.0})]
 
 
 def test_dropout_differs_by_step_and_rank():
