@@ -20,9 +20,10 @@ from fcdist.config.types import Config
 from fcdist.errors import DataError, FcdistError, ShardError, TrainingError
 from fcdist.training import agreement
 from fcdist.training.agreement import check_same_start, describe_differences
-from fcdist.training.checkpoint import Checkpoints, Identity
+from fcdist.training.checkpoint import Checkpoints
 from fcdist.training.distributed import get_rank, get_world_size, on_every_rank
 from fcdist.training.failures import BadPack, BadStepError, FailedSteps, LossGuard, read_failure, write_failure
+from fcdist.training.identity import Identity
 from fcdist.training.log import Log
 from fcdist.training.loop import train
 from fcdist.training.observing import ObservedEngine, advice
@@ -177,7 +178,7 @@ def run(cfg: Config, folder: Path, poison: dict[int, float], num_steps: int = 6)
     failures = folder / "failures"
     watchdog = Watchdog(60, failures)
     failed = FailedSteps(failures, cfg.train.max_skipped_steps)
-    checkpoints = Checkpoints(folder / "checkpoints", Identity.of(cfg, FINGERPRINT), cfg.train.keep_last)
+    checkpoints = Checkpoints(folder / "checkpoints", Identity.of(cfg, FINGERPRINT), cfg.train)
     arguments = (
         PoisonedLoader(poison, num_steps),
         checkpoints,
