@@ -60,7 +60,7 @@ def _sample(cfg: Config, folder: str) -> Config:
 
 
 def _show(console: Console, store: TokenStore, renderer: Renderer, cfg: Config, world_size: int) -> None:
-    print_packing(console, describe_packing(store, cfg.batch, cfg.seed, world_size), cfg.batch)
+    print_packing(console, describe_packing(store, cfg.batch, cfg.seed, cfg.batch.dp_world_size(world_size)), cfg.batch)
     colour = console.is_terminal and not console.no_color
     row = _telling_row(store)
     console.print(paint_legend(colour), soft_wrap=True)

@@ -33,10 +33,10 @@ def prepare(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:
     reused = before == (folder / "store.json").stat().st_mtime_ns
     report = describe_store(store, open_store(folder, "validation"))
     batch = cfg.batch
-    world_size = cfg.launch.nodes * cfg.launch.nproc_per_node
-    if batch.global_batch_size % (batch.micro_batch_size * world_size):
-        world_size = 1  # preflight and train refuse it; the store is good for any world size
-    packing = describe_packing(store, batch, cfg.seed, world_size)
+    dp_world_size = cfg.launch.nodes * cfg.launch.nproc_per_node // batch.sequence_parallel
+    if not dp_world_size or batch.global_batch_size % (batch.micro_batch_size * dp_world_size):
+        dp_world_size = 1  # preflight and train refuse it; the store is good for any world size
+    packing = describe_packing(store, batch, cfg.seed, dp_world_size)
     write_json(folder / REPORT, report | {"packing": asdict(packing)})
     print_report(console, report, list(cfg.data.sources), batch.seq_len)
     print_packing(console, packing, batch)

@@ -21,6 +21,7 @@ from fcdist.errors import DataError, ShardError
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
 from fcdist.model.attention import resolve_backend
 from fcdist.model.fingerprint import base_fingerprint
+from fcdist.model.sequence_parallel import SequenceGroup, check_heads
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
@@ -64,7 +65,8 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         checkpoints = Checkpoints(checkpoints_dir(cfg), identity, cfg.train)
         checkpoints.check()
         watchdog.mark("loading the model")
-        module = on_every_rank(lambda: build_module(cfg, world.device))
+        group = SequenceGroup.join(cfg.batch.sequence_parallel, cfg.train.timeout_s + GRACE_S)
+        module = on_every_rank(lambda: build_module(cfg, world.device, group))
         engine = ObservedEngine(build_engine(module, cfg, world.device), cfg, watchdog, failures)
         engine.train_mode(True)
         stragglers = Stragglers(engine.pace.take)
@@ -97,16 +99,21 @@ def check_store(cfg: Config) -> str:
     return renderer.fingerprint()
 
 
-def build_module(cfg: Config, device: torch.device) -> nn.Module:
-    """The model with adapter, attention and loss, in the precision of the run, on the CPU."""
+def build_module(cfg: Config, device: torch.device, group: SequenceGroup | None = None) -> nn.Module:
+    """The model with adapter, attention and loss, in the precision of the run, on the CPU.
+
+    Raises:
+        ConfigError: the ranks of batch.sequence_parallel cannot share the model's attention heads.
+    """
     dtype = torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
     model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype))
+    check_heads(model.config, cfg.batch.sequence_parallel)
     tuned = apply_tuning(model, cfg.tuning, derive_seed(cfg.seed, "adapter"))
     if cfg.train.activation_checkpointing:
         enable_activation_checkpointing(tuned)
     trainable = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     logger.info("%s of %s parameters train", f"{trainable:,}", f"{sum(p.numel() for p in tuned.parameters()):,}")
-    return LossModule(tuned)
+    return LossModule(tuned, group=group)
 
 
 def describe(cfg: Config) -> str:

@@ -394,6 +394,9 @@ class BatchConfig:
     """Packs in one forward pass of one data-parallel rank (laid one after the other in one flat row)."""
     global_batch_size: int = 64
     """Packs in one optimizer step, over all ranks and micro-steps."""
+    sequence_parallel: int = 1
+    """Ranks that compute a pack together, each a stretch of its tokens and, inside attention, a share of the heads: for
+    prompts beyond the memory of one GPU. It must divide the ranks of the run and the model's attention heads."""
     examples_per_prefix: int = 8
     """Examples that share one tool prompt in a pack at most; 1: nothing is shared."""
     min_shared_tokens: int = 32
@@ -406,20 +409,33 @@ class BatchConfig:
     """Work on one target in the head, in attended pairs; measured by the same script."""
 
     def __post_init__(self) -> None:
-        for key in ("micro_batch_size", *self.plan_settings()):
-            require(getattr(self, key) > 0, f"batch.{key}={getattr(self, key)} must be positive")
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            require(value > 0, f"batch.{entry.name}={value} must be positive")
 
     def plan_settings(self) -> dict[str, int]:
-        """What decides which examples make which step; `micro_batch_size` does not."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "micro_batch_size"}
+        """What decides which examples make which step; how a step is divided (`micro_batch_size`, `sequence_parallel`)
+        does not."""
+        names = [entry.name for entry in fields(self) if entry.name not in ("micro_batch_size", "sequence_parallel")]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def shared_stretch(self) -> int:
         """Tokens that examples of a pack must have in common to share them; 0: nothing is shared."""
         return self.min_shared_tokens if self.examples_per_prefix > 1 else 0
 
-    def accumulation_steps(self, dp_world_size: int) -> int:
-        """Micro-steps one rank runs per optimizer step. Raises ConfigError if the batch does not divide."""
+    def dp_world_size(self, world_size: int) -> int:
+        """Groups of `sequence_parallel` ranks; each computes packs of its own. Raises ConfigError if a rank is left."""
+        require(
+            world_size % self.sequence_parallel == 0,
+            f"batch.sequence_parallel={self.sequence_parallel} does not divide the {world_size} rank(s) of the run "
+            "(launch.nodes x launch.nproc_per_node)",
+        )
+        return world_size // self.sequence_parallel
+
+    def accumulation_steps(self, world_size: int) -> int:
+        """Micro-steps one rank runs per optimizer step. Raises ConfigError if the batch or the ranks do not divide."""
+        dp_world_size = self.dp_world_size(world_size)
         per_forward = self.micro_batch_size * dp_world_size
         if self.global_batch_size % per_forward:
             raise ConfigError(

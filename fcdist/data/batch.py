@@ -48,7 +48,11 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one forward pass of one rank computes: T tokens, M targets, S segments."""
+    """What one forward pass of one rank computes: T tokens, M targets, S segments.
+
+    Ranks that share a row (`batch.sequence_parallel`) hold equal stretches of it and the targets that these predict;
+    the segments are those of the whole row.
+    """
 
     input_ids: Tensor
     """[1, T] int64."""

@@ -1,7 +1,7 @@
 """From packs of the store to one flat row: the batch contract, without padding, what examples share only once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -103,6 +103,51 @@ def find_trees(store: Examples, pack: Sequence[int], min_shared_tokens: int) -> 
     by_tree = np.argsort(earliest, kind="stable")
     order = by_place[by_tree].tolist()
     return Trees([rows[i] for i in order], [examples[i] for i in order], shared[by_tree])
+
+
+def part_of_row(batch: Batch, part: int, num_parts: int) -> Batch:
+    """What one rank holds of a row that `num_parts` ranks share.
+
+    Args:
+        batch: the whole row, T tokens.
+        part: of the rank, from 0.
+        num_parts: `batch.sequence_parallel`.
+
+    Returns:
+        Stretch `part` of `num_parts` equal ones, with the targets that its tokens predict; none or all may be on one
+        rank. Where T does not divide, tokens without targets, a root of their own, end the row.
+    """
+    row = _pad(batch, -batch.input_ids.shape[1] % num_parts)
+    length = row.input_ids.shape[1] // num_parts
+    stretch = slice(part * length, (part + 1) * length)
+    mine = row.target_index // length == part
+    return replace(
+        row,
+        input_ids=row.input_ids[:, stretch],
+        position_ids=row.position_ids[:, stretch],
+        target_index=row.target_index[mine] - stretch.start,
+        target_ids=row.target_ids[mine],
+        target_weights=row.target_weights[mine],
+        target_kinds=row.target_kinds[mine],
+    )
+
+
+def _pad(batch: Batch, num_tokens: int) -> Batch:
+    """The row with `num_tokens` more tokens, a root of their own."""
+    if not num_tokens:
+        return batch
+    length, s = batch.input_ids.shape[1], batch.segments
+    return replace(
+        batch,
+        input_ids=torch.cat([batch.input_ids, batch.input_ids.new_zeros(1, num_tokens)], dim=1),
+        position_ids=torch.cat([batch.position_ids, torch.arange(num_tokens)[None]], dim=1),
+        segments=Segments(
+            start=(*s.start, length),
+            end=(*s.end, length + num_tokens),
+            parent=(*s.parent, -1),
+            first_position=(*s.first_position, 0),
+        ),
+    )
 
 
 def filler() -> Batch:

@@ -14,7 +14,7 @@ import numpy as np
 from fcdist.config.types import BatchConfig, Config
 from fcdist.data.balance import GlobalBatch, divide
 from fcdist.data.batch import StepBatches
-from fcdist.data.collating import collate
+from fcdist.data.collating import collate, part_of_row
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
 from fcdist.errors import CheckpointError, DataError
@@ -39,25 +39,25 @@ def plan_fingerprint(store: TokenStore, batch: BatchConfig) -> str:
 
 
 class PackLoader:
-    """Batches of one data-parallel rank, step by step, over the epochs of the run.
+    """Batches of one rank, step by step, over the epochs of the run.
 
     Args:
         store: training split.
         cfg: `batch`, `train.epochs`, `train.max_steps` and `seed` count.
-        dp_rank: this rank.
-        dp_world_size: all ranks; any number may continue a run.
+        rank: this rank.
+        world_size: all ranks; any number may continue a run.
 
     Raises:
         ConfigError: the world size does not fit the batch.
         DataError: the store is empty or an example exceeds batch.seq_len.
     """
 
-    def __init__(self, store: TokenStore, cfg: Config, dp_rank: int = 0, dp_world_size: int = 1) -> None:
-        cfg.batch.accumulation_steps(dp_world_size)
+    def __init__(self, store: TokenStore, cfg: Config, rank: int = 0, world_size: int = 1) -> None:
+        cfg.batch.accumulation_steps(world_size)
         self._store = store
         self._batch = cfg.batch
         self._epochs, self._max_steps = cfg.train.epochs, cfg.train.max_steps
-        self._rank, self._world_size = dp_rank, dp_world_size
+        self._rank, self._world_size = rank, world_size
         self.cursor = Cursor(plan_fingerprint(store, cfg.batch), cfg.seed)
         self._plan = lru_cache(maxsize=2)(lambda epoch: plan_epoch(store, cfg.batch, cfg.seed, epoch))
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fcdist-loader")
@@ -109,7 +109,7 @@ class PackLoader:
             raise CheckpointError(
                 f"the checkpoint was trained on other data or batch settings: fingerprint {cursor.fingerprint}, this "
                 f"run has {self.cursor.fingerprint}. Resume with the same token store and the same `batch` settings "
-                "(batch.micro_batch_size may differ), or start a new run folder"
+                "(batch.micro_batch_size and batch.sequence_parallel may differ), or start a new run folder"
             )
         if cursor.seed != self.cursor.seed:
             raise CheckpointError(
@@ -129,9 +129,11 @@ class PackLoader:
 
 
 def _step_batches(store: TokenStore, step: GlobalBatch, batch: BatchConfig, rank: int, world_size: int) -> StepBatches:
-    share = divide(step, batch.micro_batch_size, world_size)[rank]
+    dp_rank, part = divmod(rank, batch.sequence_parallel)
+    share = divide(step, batch.micro_batch_size, batch.dp_world_size(world_size))[dp_rank]
+    rows = (collate(store, packs, batch.shared_stretch) for packs in share)
     return StepBatches(
-        batches=tuple(collate(store, packs, batch.shared_stretch) for packs in share),
+        batches=tuple(part_of_row(row, part, batch.sequence_parallel) for row in rows),
         num_targets=float(step.num_targets),
         num_tokens=step.num_tokens,
         num_unique_tokens=step.num_unique_tokens,
@@ -140,19 +142,19 @@ def _step_batches(store: TokenStore, step: GlobalBatch, batch: BatchConfig, rank
 
 
 def evaluation_steps(
-    store: TokenStore, batch: BatchConfig, dp_rank: int = 0, dp_world_size: int = 1, rows: np.ndarray | None = None
+    store: TokenStore, batch: BatchConfig, rank: int = 0, world_size: int = 1, rows: np.ndarray | None = None
 ) -> Iterator[StepBatches]:
     """Every example once, in a fixed order, for a loss without training.
 
     Args:
         store: usually the validation split; an empty choice yields nothing.
         batch: as for training.
-        dp_rank: this rank; every rank gets the same number of batches.
-        dp_world_size: all ranks.
+        rank: this rank; every rank gets the same number of batches.
+        world_size: all ranks.
         rows: [n] rows to take (for example `np.flatnonzero(store.is_general)`); default: all.
     """
     chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
     if not len(chosen):
         return
     for step in plan_epoch(store, batch, seed=0, epoch=0, rows=chosen):
-        yield _step_batches(store, step, batch, dp_rank, dp_world_size)
+        yield _step_batches(store, step, batch, rank, world_size)

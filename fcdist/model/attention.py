@@ -132,7 +132,10 @@ def as_interface(attend: Attend) -> Callable[..., tuple[Tensor, None]]:
         **options: Any,
     ) -> tuple[Tensor, None]:
         layout = _checked_layout(module, query, key, attention_mask, segments, options)
-        return attend(layout, query, key, value, scaling, sliding_window), None
+        if layout.group is None:
+            return attend(layout, query, key, value, scaling, sliding_window), None
+        heads = layout.group.to_heads(query, key, value)
+        return layout.group.to_tokens(attend(layout, *heads, scaling, sliding_window)), None
 
     return attend_layer
 
@@ -239,8 +242,9 @@ def _checked_layout(
     if options.get("is_causal") is False or getattr(module, "is_causal", True) is False:
         raise ModelError(f"{where} is not causal")
     layout = segments if isinstance(segments, Layout) else Layout(segments, query.shape[2])
-    if layout.num_tokens != query.shape[2]:
-        raise ModelError(f"{where}: the segments describe {layout.num_tokens} tokens, the row has {query.shape[2]}")
+    num_tokens = query.shape[2] * (layout.group.size if layout.group else 1)
+    if layout.num_tokens != num_tokens:
+        raise ModelError(f"{where}: the segments describe {layout.num_tokens} tokens, the row has {num_tokens}")
     layout.calls += 1
     return layout
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fcdist.data.batch import Segments
 from fcdist.errors import ModelError
+from fcdist.model.sequence_parallel import SequenceGroup
 
 T = TypeVar("T")
 
@@ -34,14 +35,20 @@ class Layout:
     """What the attention layers of one forward pass share. `calls` counts them, so that a model which attends
     some other way is noticed."""
 
-    def __init__(self, segments: Segments, num_tokens: int) -> None:
+    def __init__(self, segments: Segments, num_tokens: int, group: SequenceGroup | None = None) -> None:
         """Check `segments` against a row of `num_tokens` tokens.
+
+        Args:
+            segments: of the whole row.
+            num_tokens: of the whole row.
+            group: the ranks that share the row; None: this one has all of it.
 
         Raises:
             ModelError: the segments do not cover the row in depth-first order.
         """
         self.segments = segments
         self.num_tokens = num_tokens
+        self.group = group
         self.calls = 0
         self.is_flat = all(parent < 0 for parent in segments.parent)
         self._subtree_end = _subtree_ends(segments, num_tokens)

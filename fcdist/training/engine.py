@@ -14,9 +14,10 @@ from fcdist.training.tensor_file import TensorSpec
 
 
 class Engine(Protocol):
-    """Runs forward, backward and update of one data-parallel rank.
+    """Runs forward, backward and update of one rank.
 
-    Gradients of `backward` add up until `step`, which averages them over the ranks, clips and updates.
+    Gradients of `backward` add up until `step`, which averages them over the ranks, clips and updates. All ranks are
+    data-parallel to it: those that share rows (batch.sequence_parallel) bring the gradients of different targets.
     """
 
     device: torch.device

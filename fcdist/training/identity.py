@@ -19,7 +19,7 @@ MUST_MATCH = (
     "train.precision",
 )
 """Settings that make the weights and batches what they are. `train.epochs` and `train.max_steps` may grow; ranks,
-`zero` and `batch.micro_batch_size` may change: they only say how the same steps are divided."""
+`zero`, `batch.micro_batch_size` and `batch.sequence_parallel` may change: they only say how a step is divided."""
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
 

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from fcdist.data.batch import Batch, Kind
 from fcdist.errors import ModelError
 from fcdist.model.forest import Layout
+from fcdist.model.sequence_parallel import SequenceGroup
 
 HEAD_ELEMENTS = 1 << 27
 """Logits of a batch held at a time (256 MiB in bf16, as much again for their gradient)."""
@@ -23,17 +24,21 @@ PLAIN_HEADS = frozenset({"llama", "mistral", "mixtral", "olmo2", "phi3", "qwen2"
 class LossModule(nn.Module):
     """What an engine wraps: model and loss in one forward, where ZeRO-3 has the parameters gathered."""
 
-    def __init__(self, model: nn.Module, head_elements: int = HEAD_ELEMENTS) -> None:
+    def __init__(
+        self, model: nn.Module, head_elements: int = HEAD_ELEMENTS, group: SequenceGroup | None = None
+    ) -> None:
         """Wrap a decoder whose attention is set up for packs (`set_attention`), with or without an adapter.
 
         Args:
             model: the decoder.
             head_elements: a batch with more logits than this runs the head in pieces, each computed again in the
                 backward pass; models outside PLAIN_HEADS, and all under ZeRO-3, run it at once.
+            group: the ranks that share each row; None: this one has all of it.
         """
         super().__init__()
         self.model = model
         self.head_elements = head_elements
+        self.group = group
         config: Any = model.config
         self.num_layers: int = config.get_text_config().num_hidden_layers
         self.is_plain_head: bool = config.model_type in PLAIN_HEADS
@@ -42,7 +47,7 @@ class LossModule(nn.Module):
         """Loss of one batch.
 
         Args:
-            batch: T tokens, M targets; M may be 0.
+            batch: T tokens, M targets; M may be 0. With `group`, this rank's part of a row of T times its size.
 
         Returns:
             Sum of weight times cross-entropy over the targets, a fp32 scalar that depends on every trainable
@@ -52,7 +57,8 @@ class LossModule(nn.Module):
         Raises:
             ModelError: the model's layers attended without the segments of the batch.
         """
-        layout = Layout(batch.segments, batch.input_ids.shape[1])
+        num_tokens = batch.input_ids.shape[1] * (self.group.size if self.group else 1)
+        layout = Layout(batch.segments, num_tokens, self.group)
         inputs = {
             "input_ids": batch.input_ids,
             "position_ids": batch.position_ids,

@@ -1,8 +1,8 @@
 """What a step measured, agreed over the ranks."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -92,7 +92,7 @@ class Tally:
         if not math.isfinite(sums[0]):
             values = losses.tolist()
             mine = [self._pack(i, loss) for i, loss in enumerate(values) if not math.isfinite(loss)]
-            packs = [pack for by_rank in gather_objects(mine) for pack in by_rank]
+            packs = gather_packs(mine)
             found = [
                 f"rank {pack.rank}, micro-step {pack.micro_step}: loss {pack.loss}, examples "
                 f"{name_examples(pack.examples)}"
@@ -111,7 +111,7 @@ class Tally:
     def all_packs(self) -> list[BadPack]:
         """Every pack of the step, of every rank. Every rank calls it."""
         mine = [self._pack(i, loss.item()) for i, loss in enumerate(self._losses)]
-        return [pack for packs in gather_objects(mine) for pack in packs if pack.examples]
+        return [pack for pack in gather_packs(mine) if pack.examples]
 
     def check_norm(self, grad_norm: float) -> float:
         """Return the norm, which is equal on all ranks; raise BadStepError on every rank if it is not finite."""
@@ -128,6 +128,17 @@ class Tally:
 
     def _pack(self, number: int, loss: float) -> BadPack:
         return BadPack(get_rank(), number + 1, self._examples[number], loss)
+
+
+def gather_packs(mine: Sequence[BadPack]) -> list[BadPack]:
+    """The packs that the ranks name; one that several compute together stands once, with the sum of their losses."""
+    found: dict[object, BadPack] = {}
+    for packs in gather_objects(mine):
+        for pack in packs:
+            key = (pack.micro_step, pack.examples or pack.rank)
+            known = found.get(key)
+            found[key] = replace(pack, rank=known.rank, loss=(known.loss or 0) + (pack.loss or 0)) if known else pack
+    return list(found.values())
 
 
 def check_same_work(step: int, batches: StepBatches) -> None:

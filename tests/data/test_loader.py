@@ -1,6 +1,7 @@
 """The batch contract and the loader: resume equals no interruption, on any world size."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,12 +138,27 @@ def test_a_foreign_cursor_is_refused():
         PackLoader(INDEX, config()).load_state_dict({"step": 3})
 
 
-def test_changing_the_micro_batch_does_not_make_a_cursor_foreign():
+def test_dividing_a_step_otherwise_does_not_make_a_cursor_foreign():
     state = PackLoader(INDEX, config()).state_dict()
-    PackLoader(INDEX, config(micro_batch_size=2)).load_state_dict(state)
+    PackLoader(INDEX, config(micro_batch_size=2, sequence_parallel=2), 1, 2).load_state_dict(state)
+
+
+def test_ranks_of_a_group_hold_the_parts_of_the_same_packs():
+    shared = [PackLoader(INDEX, config(sequence_parallel=2), rank, 4) for rank in range(4)]
+    whole = [PackLoader(INDEX, config(), rank, 2) for rank in range(2)]
+    for parts, rows in zip(run(shared, shared[0].num_steps), run(whole, whole[0].num_steps), strict=True):
+        assert sum(float(b.target_weights.sum()) for part in parts for b in part.batches) == rows[0].num_targets
+        for rank, row in enumerate(rows):
+            for first, second, batch in zip(*(parts[2 * rank + i].batches for i in (0, 1)), row.batches, strict=True):
+                tokens = torch.cat([first.input_ids, second.input_ids], dim=1)
+                assert torch.equal(tokens[:, : batch.input_ids.shape[1]], batch.input_ids)
+                assert first.examples == second.examples == batch.examples and first.segments == second.segments
+        assert all(replace(step, batches=()) == replace(rows[0], batches=()) for step in parts)
 
 
 def test_the_world_size_must_fit_the_batch():
+    with pytest.raises(ConfigError, match=r"sequence_parallel=2 does not divide the 3 rank\(s\)"):
+        PackLoader(INDEX, config(sequence_parallel=2), 0, 3)
     with pytest.raises(ConfigError, match=r"dp_world_size = 1 x 3"):
         PackLoader(INDEX, config(), 0, 3)
 

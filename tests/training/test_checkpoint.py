@@ -253,9 +253,11 @@ def test_other_base_weights_under_the_same_name_are_refused(saved):
     assert difference == "fingerprint of the base model: '' → 'other'"
 
 
-def test_a_longer_schedule_and_another_engine_are_no_foreign_run(saved):
+def test_a_longer_schedule_another_engine_and_division_are_no_foreign_run(saved):
     cfg, folder = saved
-    other = replace(with_train(cfg, max_steps=100, save_every=2), zero=ZeroConfig(engine="deepspeed", stage=3))
+    batch = replace(cfg.batch, micro_batch_size=2, sequence_parallel=2)
+    zero = ZeroConfig(engine="deepspeed", stage=3)
+    other = replace(with_train(cfg, max_steps=100, save_every=2), zero=zero, batch=batch)
     state = read_state(newest_checkpoint(folder / "checkpoints"))
     assert Identity.of(other, FINGERPRINT).differences(state) == []
 

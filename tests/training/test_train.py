@@ -184,11 +184,13 @@ def test_two_ranks_stop_by_file_and_continue_under_torchrun(prepared, tmp_path):
     assert "step 4/4" in finished.stderr and "deepspeed_shm_comm" not in finished.stderr
 
 
-def test_two_ranks_train_as_one_does(prepared, tmp_path):
+@pytest.mark.parametrize("sequence_parallel", [1, 2])
+def test_two_ranks_train_as_one_does(sequence_parallel, prepared, tmp_path):
     cfg = replace(
         prepared, tuning=replace(prepared.tuning, dropout=0.0), train=TrainConfig(max_steps=3, precision="fp32")
     )
-    one, two = freeze(cfg, tmp_path / "one"), freeze(cfg, tmp_path / "two")
+    shared = replace(cfg, batch=replace(cfg.batch, sequence_parallel=sequence_parallel))
+    one, two = freeze(cfg, tmp_path / "one"), freeze(shared, tmp_path / "two")
     assert run_ranks(alone, 1, tmp_path, one) == [0]
     assert run_ranks(together, 2, tmp_path, two, free_port()) == [0, 0]
     for a, b in zip(records(one), records(two), strict=True):

@@ -1,5 +1,6 @@
 """Packs with shared prefixes through the engines: the gradients of a step are those of the examples alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,13 @@ from training.test_engines import NOTHING_RESIDENT
 from training.tiny import tiny_config
 
 from fcdist.config.types import Config, OptimConfig, TuningConfig
+from fcdist.data.batch import Batch
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing, trainable_parameters
 from fcdist.model.attention import FLASH, set_attention
 from fcdist.model.debug import TinyKind, tiny_model
 from fcdist.training.deepspeed_engine import DeepSpeedEngine
-from fcdist.training.distributed import get_rank, get_world_size
+from fcdist.training.distributed import get_rank
+from fcdist.training.engine import Engine
 from fcdist.training.loss import LossModule
 
 SPLIT = 4
@@ -47,12 +50,20 @@ def tree_gradients(cfg: Config, kind: TinyKind, head_elements: int):
     engine = DeepSpeedEngine(module, cfg, torch.device("cpu"), NOTHING_RESIDENT)
     examples = conversations()
     mine = examples[:SPLIT] if get_rank() == 0 else examples[SPLIT:]
-    loss, _ = engine(grow(mine))
-    engine.backward(loss * get_world_size())  # the engine averages over ranks
+    return step_gradients(engine, [grow(mine)])
+
+
+def step_gradients(engine: Engine, batches: Sequence[Batch]):
+    """(loss of this rank, gradients of all as the optimizer applies them, on rank 0) of one step."""
     before = engine.trainable_state_dict()
+    loss_sum = 0.0
+    for batch in batches:
+        loss, _ = engine(batch)
+        engine.backward(loss * engine.dp_world_size)  # the engine averages over ranks
+        loss_sum += loss.item()
     engine.step(STRIDE * EPSILON)
     after = engine.trainable_state_dict()
-    return loss.item(), {name: (before[name].double() - after[name].double()) / STRIDE for name in after}
+    return loss_sum, {name: (before[name].double() - after[name].double()) / STRIDE for name in after}
 
 
 @pytest.mark.parametrize(
