@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.flops import attended_pairs
 from benchmarks.settings import add_model_arguments, load_renderer, peer_config, print_facts
 from fcdist.config.types import BatchConfig, Config
 from fcdist.data.balance import GlobalBatch, idle_share
@@ -27,6 +26,7 @@ from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, build_store
 from fcdist.train import build_module
 from fcdist.training.engine import Engine, build_engine
+from fcdist.training.estimates.flops import attended_pairs
 
 RANKS = 8
 

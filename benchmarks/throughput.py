@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.flops import Cost, Shape
 from benchmarks.settings import add_model_arguments, cpu_seconds, load_renderer, peer_config, print_facts
 from fcdist import __version__
 from fcdist.config.types import BatchConfig, Config
@@ -25,6 +24,7 @@ from fcdist.data.loader import PackLoader
 from fcdist.data.store import TokenStore, build_store
 from fcdist.train import build_module
 from fcdist.training.engine import Engine, build_engine
+from fcdist.training.estimates.flops import Cost, Shape
 from fcdist.training.loop import train_step
 
 
@@ -81,9 +81,7 @@ def measure(cfg: Config, store: TokenStore, steps: int, warmup: int) -> dict[str
     engine: Engine = build_engine(build_module(cfg, torch.device("cpu")), cfg, torch.device("cpu"))
     engine.train_mode(True)
     loader = PackLoader(store, cfg)
-    model_config = engine.model.config
-    assert not isinstance(model_config, torch.Tensor)
-    meter = Meter(store.lengths.tolist(), Shape.of(model_config, cfg.tuning.r))
+    meter = Meter(store.lengths.tolist(), Shape.of(engine.model))
     for number in range(steps):
         wall, cpu = time.perf_counter(), time.process_time()
         step = loader.next_step()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from benchmarks import cost_model, time_to_quality
 from benchmarks.compare import PEERS, achieved_share, peer_command, table
-from benchmarks.flops import Shape, attended_pairs
 from benchmarks.samples import fitting, sample_value, schema_prompts, shared_prompts, to_sharegpt
 from benchmarks.time_to_quality import reached
 from fcdist.config.types import ModelConfig
@@ -21,6 +20,7 @@ from fcdist.model.debug import tiny_model
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool
 from fcdist.sources.formats import from_sharegpt
+from fcdist.training.estimates.flops import Shape, attended_pairs
 
 SCHEMA = {
     "type": "object",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcdist.config.types import BatchConfig
-from fcdist.data.balance import idle_share
+from fcdist.data.balance import GlobalBatch, idle_share
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
 
@@ -108,9 +108,15 @@ class PackingFacts:
         return self.groups_per_step_min < min(ENOUGH_GROUPS, self.groups)
 
 
-def describe_packing(store: TokenStore, batch: BatchConfig, seed: int, dp_world_size: int = 1) -> PackingFacts:
-    """Plan epoch 0 and tell its steps, fill, reuse, variety and balance on `dp_world_size` ranks."""
-    plan = plan_epoch(store, batch, seed, epoch=0)
+def describe_packing(
+    store: TokenStore,
+    batch: BatchConfig,
+    seed: int,
+    dp_world_size: int = 1,
+    plan: Sequence[GlobalBatch] | None = None,
+) -> PackingFacts:
+    """Tell steps, fill, reuse, variety and balance of epoch 0 on `dp_world_size` ranks; of `plan`, if it is given."""
+    plan = plan if plan is not None else plan_epoch(store, batch, seed, epoch=0)
     num_packs = sum(1 for step in plan for pack in step.packs if pack)
     unique = sum(step.num_unique_tokens for step in plan)
     has_prompt = np.asarray(store.prefix_lens) >= batch.min_shared_tokens

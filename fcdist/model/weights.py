@@ -37,8 +37,8 @@ def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = debug_tokenizer()
     else:
         source = cfg.tokenizer or locate(cfg)
-        with quiet(), _explain("model.tokenizer" if cfg.tokenizer else "model.path", source):
-            tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(cfg))
+        with quiet(), loading("model.tokenizer" if cfg.tokenizer else "model.path", source):
+            tokenizer = AutoTokenizer.from_pretrained(source, **remote_options(cfg))
     _set_chat_template(cfg, tokenizer)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
@@ -62,9 +62,9 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
         model: PreTrainedModel = tiny_model(dtype=dtype)
     else:
         source = locate(cfg)
-        with quiet(), _explain("model.path", source):
+        with quiet(), loading("model.path", source):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, output_loading_info=True, **_hub_options(cfg)
+                source, dtype=dtype, output_loading_info=True, **remote_options(cfg)
             )
         model, info = loaded
         for problem in ("missing_keys", "mismatched_keys"):
@@ -113,7 +113,8 @@ def _package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _hub_options(cfg: ModelConfig) -> dict[str, Any]:
+def remote_options(cfg: ModelConfig) -> dict[str, Any]:
+    """What transformers must know of a checkpoint beside its place."""
     options: dict[str, Any] = {"trust_remote_code": cfg.trust_remote_code}
     return options | ({"revision": cfg.revision} if cfg.revision else {})
 
@@ -147,7 +148,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explain(key: str, source: str) -> Iterator[None]:
+def loading(key: str, source: str) -> Iterator[None]:
+    """Turn what transformers raises into a ModelError that names the setting `key` and the `source`."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:

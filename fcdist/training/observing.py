@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
-from fcdist.errors import TrainingError
-from fcdist.training.distributed import get_rank
+from fcdist.errors import FcdistError, TrainingError
+from fcdist.training.distributed import get_rank, get_world_size
 from fcdist.training.engine import Engine
+from fcdist.training.estimates.memory import estimate_memory
 from fcdist.training.failures import BadPack, name_examples, write_failure
 from fcdist.training.fragments import Fragment
 from fcdist.training.stragglers import Pace
@@ -124,7 +125,10 @@ class ObservedEngine:
                 f"{len(self._batch.target_ids):,} targets, examples {name_examples(self._batch.examples)} "
                 f"(`fcdist show --failure {step}`)"
             )
-        return f"{where}{what}: out of memory{_held(self.device)}. {advice(self._cfg)}. Cause: {first_line(error)}"
+        return (
+            f"{where}{what}: out of memory{_held(self.device)}. {expected_peak(self._cfg)}{advice(self._cfg)}. "
+            f"Cause: {first_line(error)}"
+        )
 
 
 @contextmanager
@@ -149,6 +153,15 @@ def lost_ranks_explained(watchdog: Watchdog) -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is about memory: CUDA has a type for it, the CPU's allocator only words."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def expected_peak(cfg: Config) -> str:
+    """What `fcdist preflight` reckons with, as a sentence; empty if the model cannot be estimated."""
+    try:
+        plan = estimate_memory(cfg, get_world_size())
+    except (FcdistError, RuntimeError, MemoryError):  # the cause of the failure must be told in any case
+        return ""
+    return f"Estimated peak {plan.peak / GIB:.1f} GiB for the largest pack ({plan.tokens:,} tokens on a rank). "
 
 
 def advice(cfg: Config) -> str:
