@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import cost_model, time_to_quality
+from benchmarks import cost_model, scale, time_to_quality
 from benchmarks.compare import PEERS, achieved_share, peer_command, table
 from benchmarks.samples import fitting, sample_value, schema_prompts, shared_prompts, to_sharegpt
 from benchmarks.time_to_quality import reached
-from fcdist.config.types import ModelConfig
+from fcdist.config.types import BatchConfig, ModelConfig, TuningConfig
 from fcdist.data.batch import Segments
+from fcdist.data.planning import plan_epoch
+from fcdist.model.adapters import apply_tuning
 from fcdist.model.debug import tiny_model
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation, Message, Tool
@@ -115,13 +117,14 @@ def test_attended_pairs_counts_what_a_mask_would_show(drawn):
 
 def test_weights_counted_for_flops_are_those_of_the_model():
     model = tiny_model()
-    shape = Shape.of(model.config, rank=4)
     linear = sum(p.numel() for n, p in model.named_parameters() if "_proj" in n and p.ndim == 2)
-    assert shape.layers * shape.linear_weights == linear
+    shape = Shape.of(apply_tuning(model, TuningConfig(r=4)))
+    assert shape.frozen_weights == linear
+    assert shape.trained_weights == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def test_sharing_saves_flops_only_where_something_is_shared():
-    shape = Shape.of(tiny_model().config, rank=4)
+    shape = Shape.of(apply_tuning(tiny_model(), TuningConfig(r=4)))
     assert shape.of_examples([40, 40], 6).total == 2 * shape.of_examples([40], 3).total
     shared = shape.cost(30 + 2 * 10, attended_pairs(Segments((0, 30, 40), (30, 40, 50), (-1, 0, 0), (0, 30, 30))), 6)
     assert shared.total < shape.of_examples([40, 40], 6).total and shared.head == shape.of_examples([80], 6).head
@@ -189,3 +192,22 @@ def test_a_packing_peer_takes_one_row_a_step(tmp_path):
     assert "--prep-only" in packed and "--audit" not in packed
     with pytest.raises(SystemExit, match="--environment lf="):
         peer_command(PEERS["lf-neat"], arguments, tmp_path)
+
+
+def test_what_is_simulated_for_many_ranks_comes_from_a_plan(tmp_path):
+    index = scale.made_index(4000)
+    assert len(index.lengths) == 4000 and len(np.unique(index.groups)) == 500
+    batch = BatchConfig(global_batch_size=8)
+    plan = plan_epoch(index, batch, 0, 0)
+    found = scale.facts_of(plan, index.groups, batch, 8)
+    assert found["steps"] == len(plan) and 8 < found["groups"] <= 500 and 0 <= found["idle"] < 0.1
+    path = scale.write_index(4000, tmp_path)
+    assert scale.start_loader(path, 8) == len(plan)
+    assert (scale.open_index(path).lengths == index.lengths).all()
+
+
+def test_a_checkpoint_is_written_faster_by_more_ranks_up_to_the_disk_s_rate():
+    trained = scale.MODELS["8B"]["full"]
+    times = [scale.write_seconds(trained, ranks) for ranks in scale.RANKS]
+    assert times[0] > times[1] and times[2] == times[3] == times[4]
+    assert times[0] == pytest.approx(trained * 12e-9 / 16 + trained * 2e-9 / 2)
