@@ -5,8 +5,8 @@ the T tokens. Around attention one all-to-all turns all heads of these tokens in
 another turns the outputs back. So attention sees the whole row, whatever the back end, and models stay unpatched.
 
 Source: DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509. DeepSpeed's own UlyssesSPAttentionHF gives the same
-numbers, but exchanges queries, keys, values, outputs and position ids of a layer one by one, takes only numbers of key
-heads that divide the ranks or are divided by them, and needs DeepSpeed's communication also under zero.engine=local.
+numbers, but makes five collectives a layer, refuses numbers of key heads that neither divide the ranks nor are divided
+by them, and needs DeepSpeed's communication also under zero.engine=local.
 """
 
 from datetime import timedelta
