@@ -298,3 +298,10 @@ def test_the_outline_has_the_weights_of_the_model_and_no_memory(folder):
     real = {name: p.shape for name, p in real_module(cfg).model.named_parameters()}
     assert {name: p.shape for name, p in model.named_parameters()} == real
     assert all(gpu.memory < 300 * GIB and gpu.source for gpu in GPUS.values())
+
+
+def test_where_a_row_is_short_the_update_is_the_peak(folder):
+    cfg = config(folder, "full", bucket=1000)
+    names = [part.name for part in estimate_memory(cfg, 1, targets=1, tokens=8).parts]
+    assert "optimizer step" in names and "activations" not in names
+    assert "activations" in [part.name for part in estimate_memory(cfg, 1).parts]

@@ -73,6 +73,9 @@ def estimate_memory(cfg: Config, world_size: int, targets: int | None = None, to
     activations = estimate_activations(cfg, tokens, targets)
     states, host = state_parts(cfg, weights, world_size)
     moving = [*buffer_parts(cfg, weights, world_size), *_activation_parts(cfg, activations)]
+    flattened = _flattened_gradients(cfg, weights, world_size)
+    if flattened > sum(part.bytes for part in moving):  # the update, without activations, is the peak
+        moving = [Part("optimizer step", flattened, "gradients flattened; more than a backward pass takes")]
     slack = Part("allocator", int(FRAGMENTATION * sum(p.bytes for p in moving)), f"assumed {FRAGMENTATION:.0%}")
     context = Part("CUDA context, NCCL", CONTEXT, "assumed")
     return MemoryPlan((*states, *moving, slack, context), host, tokens, targets)
@@ -115,6 +118,14 @@ def _gradients(cfg: Config, weights: Weights, share: int) -> tuple[int, str]:
         note = "fp32, and in the weights' precision until they are added" if is_bf16 else "fp32"
         return (GRADIENT + in_flight) * weights.trained, f"{note}; whole on each rank"
     return GRADIENT * share, "fp32"
+
+
+def _flattened_gradients(cfg: Config, weights: Weights, world_size: int) -> int:
+    """Bytes of the copy that ZeRO-2, and 1 in fp32, make of a rank's gradients for the update."""
+    flattens = cfg.zero.stage == 2 or (cfg.zero.stage == 1 and cfg.train.precision == "fp32")
+    if cfg.zero.engine == "local" or not flattens or cfg.zero.offload_optimizer:
+        return 0
+    return GRADIENT * -(-weights.trained // world_size)
 
 
 def buffer_parts(cfg: Config, weights: Weights, world_size: int) -> list[Part]:
