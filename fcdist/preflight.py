@@ -22,6 +22,7 @@ from fcdist.data.statistics import describe_packing
 from fcdist.data.store import TokenStore, build_store, open_store, store_fingerprint
 from fcdist.data.tables import print_packing
 from fcdist.errors import ModelError
+from fcdist.model.sequence_parallel import check_heads
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
@@ -113,7 +114,12 @@ def _examine(
 def _estimate(
     console: Console, cfg: Config, store: TokenStore, plan: Sequence[GlobalBatch], world_size: int, scale: float
 ) -> list[str]:
-    """Print memory, hours and disk; return why the run would fail."""
+    """Print memory, hours and disk; return why the run would fail.
+
+    Raises:
+        FcdistError: the model cannot be outlined or not be shared as batch.sequence_parallel says.
+    """
+    check_heads(outline(cfg), cfg.batch.sequence_parallel)
     problems = []
     share = _target_share(store, plan, cfg.batch.seq_len)
     gpu = GPUS[cfg.preflight.gpu]

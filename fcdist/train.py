@@ -107,7 +107,7 @@ def build_module(cfg: Config, device: torch.device, group: SequenceGroup | None 
     """
     dtype = torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
     model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype))
-    check_heads(model.config, cfg.batch.sequence_parallel)
+    check_heads(model, cfg.batch.sequence_parallel)
     tuned = apply_tuning(model, cfg.tuning, derive_seed(cfg.seed, "adapter"))
     if cfg.train.activation_checkpointing:
         enable_activation_checkpointing(tuned)

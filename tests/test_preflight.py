@@ -51,6 +51,13 @@ def test_a_run_that_does_not_fit_is_refused_with_what_fits(tmp_path, capsys):
     assert "What fits: train.activation_checkpointing=true (" in out and "batch.seq_len=" in out
 
 
+def test_ranks_that_cannot_share_the_heads_are_refused(tmp_path, capsys):
+    cfg = small_config(tmp_path)
+    batch = replace(cfg.batch, sequence_parallel=8)
+    code, _, err = run(replace(cfg, batch=batch, launch=replace(cfg.launch, nproc_per_node=8)), capsys)
+    assert code == 2 and "error: batch.sequence_parallel=8 does not divide the 4 attention heads" in err
+
+
 def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path, capsys, monkeypatch):
     cfg = small_config(tmp_path)
     write_config(cfg, Path(cfg.run_dir))

@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from transformers import PretrainedConfig
+from torch import Tensor, nn
 
 from fcdist.errors import ConfigError, ModelError
 
@@ -98,16 +97,17 @@ class _AllToAll(torch.autograd.Function):
         return exchanged, None
 
 
-def check_heads(config: PretrainedConfig, size: int) -> None:
+def check_heads(model: nn.Module, size: int) -> None:
     """Refuse a group whose ranks cannot share a model's attention heads evenly.
 
     Args:
-        config: of the model.
+        model: with or without an adapter, weights or not.
         size: `batch.sequence_parallel`.
 
     Raises:
         ConfigError: names the numbers of ranks that could.
     """
+    config: Any = model.config
     num_heads: int = config.get_text_config().num_attention_heads
     if num_heads % size:
         possible = ", ".join(str(n) for n in range(1, num_heads + 1) if num_heads % n == 0)

@@ -186,7 +186,7 @@ def test_what_does_not_divide_is_refused():
     with pytest.raises(ConfigError, match=r"batch.sequence_parallel=2 does not divide the 3 rank\(s\) of the run"):
         batch.accumulation_steps(3)
     with pytest.raises(ConfigError, match=r"sequence_parallel=3 does not divide the 4 attention heads .* 1, 2, 4"):
-        check_heads(tiny_model().config, 3)
+        check_heads(tiny_model(), 3)
 
 
 def named_packs() -> list[BadPack]:
