@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import index_of, tool_store
 
-from benchmarks.flops import attended_pairs
 from fcdist.config.types import BatchConfig
 from fcdist.data.balance import GlobalBatch, divide, idle_share
 from fcdist.data.bin_packing import plan_packs
 from fcdist.data.collating import collate
 from fcdist.data.planning import plan_epoch
 from fcdist.errors import ConfigError, DataError
+from fcdist.training.estimates.flops import attended_pairs
 
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=120)
 
