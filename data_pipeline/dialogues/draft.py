@@ -20,6 +20,8 @@ from fcdist.schema.json_text import json_text
 Values = dict[str, Value]
 Planned = tuple[ToolInstance, Values]
 Option = TypeVar("Option")
+_OPTIONAL_SHARES = (0.25, 0.5, 0.75)
+"""Shares of the optional parameters that a user gives. With them calls have as many arguments as those of real data."""
 _TRIES = 20
 
 
@@ -188,7 +190,7 @@ class Draft:
 
     def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
         """Values of all required parameters, those in `must`, and some of the others."""
-        share = self.rng.choice((0.0, 0.25, 0.5))
+        share = self.rng.choice(_OPTIONAL_SHARES)
         context = self.context(relative)
         out: Values = {}
         for param in instance.params:
@@ -210,9 +212,10 @@ class Draft:
         raise RepetitionError
 
     def pick(self, kinds: Sequence[str] = ()) -> ToolInstance:
-        """An instance of the set; with a parameter of one of `kinds` where there is one."""
+        """An instance of the set; with a parameter of one of `kinds` where there is one, rather one with several."""
         fitting = [i for i in self.tool_set.instances if any(p.kind in kinds for p in i.params)] if kinds else []
-        return self.rng.choice(fitting or list(self.tool_set.instances))
+        fitting = fitting or list(self.tool_set.instances)
+        return self.rng.choices(fitting, [max(1, len(instance.params)) for instance in fitting])[0]
 
     def core(self, instance: ToolInstance, values: Values) -> str:
         """The request for `instance` as an imperative without frame."""
