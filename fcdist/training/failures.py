@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import statistics
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fcdist.errors import DataError, TrainingError
+from fcdist.schema.shards import write_json
 from fcdist.training.distributed import on_rank_zero
 
 logger = logging.getLogger(__name__)
@@ -126,10 +126,7 @@ def write_failure(folder: Path, step: int, reason: str, packs: Sequence[BadPack]
     """Keep the packs of a failed step for `fcdist show --failure`."""
     path = folder / f"step-{step:06d}.json"
     record = {"step": step, "reason": reason, "skipped": skipped, "packs": [asdict(pack) for pack in packs]}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, record)
     return path
 
 

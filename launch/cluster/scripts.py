@@ -15,7 +15,6 @@ from launch.cluster.tasks import Task, jobs_dir, needing
 from launch.jobs import HANDLED_SIGNALS, check_world, environment
 from launch.resources import resource_dir
 
-TRAIN = "fcdist.train"
 OF_THIS_MACHINE = ("GLOO_SOCKET_IFNAME", "DS_ACCELERATOR")
 """Variables that hold for the machine that submits, not for the nodes."""
 
@@ -37,7 +36,7 @@ def render_script(task: Task, tasks: Sequence[Task], folder: Path, workdir: Path
     """
     config, launch = task.config, task.config.launch
     log = folder / "log" / task.log_name
-    template = _templates().get_template("train.sbatch" if task.module == TRAIN else "base.sbatch")
+    template = _templates().get_template("train.sbatch" if task.trains else "base.sbatch")
     later = ", ".join(other.title for other in needing(task.name, tasks))
     return template.render(
         directives=[_directive(*pair) for pair in _directives(task, log)] + [_line(line) for line in _extra(task)],
@@ -75,10 +74,9 @@ def _templates() -> jinja2.Environment:
 def _directives(task: Task, log: Path) -> list[tuple[str, object]]:
     """Options of sbatch with their values; those that are empty are left out."""
     launch = task.config.launch
-    is_training = task.module == TRAIN
     found: list[tuple[str, object]] = [
         ("job-name", f"{task.config.name}-{task.name}"),
-        ("nodes", launch.nodes if is_training else 1),
+        ("nodes", launch.nodes if task.trains else 1),
         ("ntasks-per-node", 1),
         ("partition", launch.partition if task.needs_model else launch.cpu_partition or launch.partition),
         ("account", launch.account),
@@ -92,7 +90,7 @@ def _directives(task: Task, log: Path) -> list[tuple[str, object]]:
         ("open-mode", "append"),
         ("signal", f"B:USR1@{launch.stop_before_s}" if launch.stop_before_s else ""),
     ]
-    found.append(("requeue", None) if launch.requeue or not is_training else ("no-requeue", None))
+    found.append(("requeue", None) if launch.requeue or not task.trains else ("no-requeue", None))
     return [(key, value) for key, value in found if value not in ("", 0)]
 
 
@@ -124,17 +122,17 @@ def limit_seconds(limit: str) -> int:
 
 def _gpus(task: Task) -> int:
     launch = task.config.launch
-    if task.module == TRAIN and launch.gpus_per_node and launch.nproc_per_node > launch.gpus_per_node:
+    if task.trains and launch.gpus_per_node and launch.nproc_per_node > launch.gpus_per_node:
         raise ConfigError(
             f"launch.nproc_per_node={launch.nproc_per_node} is more than launch.gpus_per_node={launch.gpus_per_node}"
         )
-    return launch.gpus_per_node if task.module == TRAIN else int(task.needs_model and launch.gpus_per_node > 0)
+    return launch.gpus_per_node if task.trains else int(task.needs_model and launch.gpus_per_node > 0)
 
 
 def _cpus(task: Task) -> int:
     """CPUs of a node: those of training, a rank's share of them, or the processes of a job without a model."""
     launch = task.config.launch
-    if task.module == TRAIN:
+    if task.trains:
         return launch.cpus_per_task
     if task.needs_model:
         return -(-launch.cpus_per_task // launch.nproc_per_node)
@@ -157,7 +155,7 @@ def _array_range(task: Task) -> str:
 def _environment(task: Task) -> dict[str, str]:
     launch = task.config.launch
     shared = {key: value for key, value in environment(task.config, ranks=1).items() if key not in OF_THIS_MACHINE}
-    ranks = launch.nproc_per_node if task.module == TRAIN else 1
+    ranks = launch.nproc_per_node if task.trains else 1
     threads = launch.threads_per_rank or max(1, _cpus(task) // ranks)
     return shared | {"OMP_NUM_THREADS": str(threads)} | dict(launch.env)
 
@@ -172,7 +170,7 @@ def _container(launch: LaunchConfig) -> list[str]:
 def _program(task: Task) -> str:
     """Shell words of the program; training gets its rendezvous from the template."""
     python = '"$FCDIST_PYTHON" -m'
-    if task.module == TRAIN:
+    if task.trains:
         check_world(task.config)
         launch = task.config.launch
         size = f"--nnodes={launch.nodes} --nproc-per-node={launch.nproc_per_node}"

@@ -120,7 +120,7 @@ def _submitted(task: Task, job_id: str, folder: Path, script: Path) -> Submitted
         run_dir=task.config.run_dir,
         marker=task.marker,
         shards=task.shards,
-        trains=task.module == "fcdist.train",
+        trains=task.trains,
     )
 
 

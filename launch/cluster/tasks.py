@@ -41,6 +41,11 @@ class Task:
     """Tasks of a job array, each with `--shard`; 0: a single job."""
 
     @property
+    def trains(self) -> bool:
+        """Whether it has nodes and ranks, and goes on after an early end."""
+        return self.module == "fcdist.train"
+
+    @property
     def needs_model(self) -> bool:
         """Whether it goes to the partition with the GPUs."""
         return self.module in WITH_MODEL

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from training.ranks import run_ranks
 from training.test_engines import make_engine
-from training.tiny import FINGERPRINT, TinyLoader, is_same, tiny_config, with_train
+from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_config, with_train
 
 from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config, ZeroConfig
@@ -31,22 +31,6 @@ from fcdist.training.stopping import RESUME, StopRequest
 from fcdist.training.watchdog import Watchdog
 
 NUM_STEPS = 4
-
-
-class Recorder:
-    """A sink that keeps the records."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, float]] = []
-
-    def resume(self, step: int) -> None:
-        pass
-
-    def write(self, record) -> None:
-        self.records.append(dict(record))
-
-    def close(self) -> None:
-        pass
 
 
 def run(cfg: Config, folder: Path, stop_at: int = 0, store: str = FINGERPRINT):

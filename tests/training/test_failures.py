@@ -14,7 +14,7 @@ import pytest
 import torch
 from training.ranks import run_ranks
 from training.test_engines import make_engine
-from training.tiny import FINGERPRINT, TinyLoader, is_same, tiny_config, with_train
+from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_config, with_train
 
 from fcdist.config.types import Config
 from fcdist.errors import DataError, FcdistError, ShardError, TrainingError
@@ -156,25 +156,11 @@ class PoisonedLoader(TinyLoader):
         return replace(step, batches=(bad, *step.batches[1:]))
 
 
-class Recorder:
-    def __init__(self, records: list) -> None:
-        self.records = records
-
-    def resume(self, step: int) -> None:
-        pass
-
-    def write(self, record) -> None:
-        self.records.append(dict(record))
-
-    def close(self) -> None:
-        pass
-
-
 def run(cfg: Config, folder: Path, poison: dict[int, float], num_steps: int = 6):
     """(outcome, weights, records) of a run whose steps are poisoned."""
     engine = make_engine(cfg)
     engine.train_mode(True)
-    records: list[dict[str, float]] = []
+    recorder = Recorder()
     failures = folder / "failures"
     watchdog = Watchdog(60, failures)
     failed = FailedSteps(failures, cfg.train.max_skipped_steps)
@@ -182,7 +168,7 @@ def run(cfg: Config, folder: Path, poison: dict[int, float], num_steps: int = 6)
     arguments = (
         PoisonedLoader(poison, num_steps),
         checkpoints,
-        Log([Recorder(records)], 1, CPU),
+        Log([recorder], 1, CPU),
         lambda engine: {},
         StopRequest(folder),
         failed,
@@ -192,7 +178,7 @@ def run(cfg: Config, folder: Path, poison: dict[int, float], num_steps: int = 6)
         outcome = str(train(cfg, ObservedEngine(engine, cfg, watchdog, failures), *arguments))
     except TrainingError as error:
         outcome = str(error)
-    return outcome, engine.trainable_state_dict(), records
+    return outcome, engine.trainable_state_dict(), recorder.records
 
 
 ENGINES = [("local", 2), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]

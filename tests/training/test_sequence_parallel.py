@@ -9,14 +9,13 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from training.ranks import run_ranks
 from training.test_engines import NOTHING_RESIDENT
-from training.test_tree_steps import EPSILON, step_gradients, tuned
+from training.test_tree_steps import EPSILON, attending, step_gradients, tuned
 from training.tiny import tiny_config
 
 from fcdist.config.types import BatchConfig, Config, OptimConfig
 from fcdist.data.batch import Batch
 from fcdist.data.collating import filler, part_of_row
 from fcdist.errors import ConfigError, ModelError
-from fcdist.model.adapters import enable_activation_checkpointing
 from fcdist.model.attention import FLASH, attend_reference, set_attention
 from fcdist.model.debug import TinyKind, tiny_model
 from fcdist.model.forest import Layout
@@ -45,11 +44,7 @@ def parts(cfg: Config) -> list[Batch]:
 
 def shared_gradients(cfg: Config, kind: TinyKind, attention: str):
     torch.set_default_dtype(torch.float32)
-    model = tuned(cfg, kind)
-    if cfg.train.activation_checkpointing:
-        enable_activation_checkpointing(model)
-    set_attention(model, attention)
-    module = LossModule(model, group=SequenceGroup.join(cfg.batch.sequence_parallel, 30))
+    module = LossModule(attending(cfg, kind, attention), group=SequenceGroup.join(cfg.batch.sequence_parallel, 30))
     local = cfg.zero.engine == "local"
     engine = LocalEngine(module, cfg, CPU) if local else DeepSpeedEngine(module, cfg, CPU, NOTHING_RESIDENT)
     return step_gradients(engine, parts(cfg))

@@ -39,14 +39,19 @@ def tuned(cfg: Config, kind: TinyKind):
     return model.train()
 
 
-def tree_gradients(cfg: Config, kind: TinyKind, head_elements: int):
-    """(loss, gradients) of one step over both ranks, as the optimizer applies them; gradients on rank 0 only."""
-    torch.set_default_dtype(torch.float32)
+def attending(cfg: Config, kind: TinyKind, attention: str = FLASH):
+    """The model to train, attending over segments."""
     model = tuned(cfg, kind)
     if cfg.train.activation_checkpointing:
         enable_activation_checkpointing(model)
-    set_attention(model, FLASH)
-    module = LossModule(model, head_elements=head_elements)
+    set_attention(model, attention)
+    return model
+
+
+def tree_gradients(cfg: Config, kind: TinyKind, head_elements: int):
+    """(loss, gradients) of one step over both ranks, as the optimizer applies them; gradients on rank 0 only."""
+    torch.set_default_dtype(torch.float32)
+    module = LossModule(attending(cfg, kind), head_elements=head_elements)
     engine = DeepSpeedEngine(module, cfg, torch.device("cpu"), NOTHING_RESIDENT)
     examples = conversations()
     mine = examples[:SPLIT] if get_rank() == 0 else examples[SPLIT:]

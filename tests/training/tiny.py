@@ -84,6 +84,22 @@ class TinyLoss(nn.Module):
         return losses.sum(), kinds.index_add(0, batch.target_kinds.long(), losses.detach())
 
 
+class Recorder:
+    """A sink that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, float]] = []
+
+    def resume(self, step: int) -> None:
+        pass
+
+    def write(self, record) -> None:
+        self.records.append(dict(record))
+
+    def close(self) -> None:
+        pass
+
+
 def tiny_config(
     engine: str = "local",
     stage: int = 2,

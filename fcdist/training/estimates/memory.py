@@ -17,8 +17,8 @@ from fcdist.training.estimates.activations import (
     estimate_activations,
     outline,
 )
+from fcdist.training.estimates.hardware import GIB
 
-GIB = 2**30
 CONTEXT = int(1.5 * GIB)
 """Assumed: CUDA's context and kernels, cuBLAS workspace, NCCL's channels."""
 FRAGMENTATION = 0.05
