@@ -23,6 +23,7 @@ from fcdist.evaluation.report import write_report
 from fcdist.evaluation.retention import retention_loss
 from fcdist.evaluation.rows import GRAMMAR_ROW, ROWS, Exam, Results, answer_rows, exam_fingerprint, read_exam, score
 from fcdist.evaluation.summary import summary_table
+from fcdist.model.precision import dtype_of, resolve_precision
 from fcdist.model.tuned import load_tuned
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
@@ -32,6 +33,7 @@ from fcdist.training.finding import newest_checkpoint
 
 def evaluate(cfg: Config, run_dir: Path, args: argparse.Namespace) -> None:
     """Measure the rows asked for that are not there yet, and print the table."""
+    cfg = resolve_precision(cfg)
     asked = tuple(args.rows.split(",")) if args.rows else cfg.evaluate.rows
     if unknown := [row for row in asked if row not in ROWS]:
         raise EvaluationError(f"evaluate.rows: {unknown[0]!r} is not one of {', '.join(ROWS)}")
@@ -97,7 +99,7 @@ def _validation_fingerprint(cfg: Config) -> str:
 
 def _load(cfg: Config, which: str, checkpoint: Path | None) -> PreTrainedModel:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
+    dtype = dtype_of(cfg)
     if which == "tuned" and checkpoint is not None:
         model = load_tuned(cfg, checkpoint, dtype)
     else:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,13 +21,13 @@ from fcdist.config.run_folder import checkpoints_dir, export_dir
 from fcdist.config.types import Config, ModelConfig
 from fcdist.errors import CheckpointError, RenderError
 from fcdist.model.adapters import cast_weights, merge_adapter
+from fcdist.model.precision import DTYPES
 from fcdist.model.tuned import load_adapted
 from fcdist.model.weights import load_tokenizer, quiet
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.training.finding import newest_checkpoint
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 ADAPTER, MERGED, ORIGIN = "adapter", "merged", "fcdist.json"
 CARD = """# Tuned for function calling
 

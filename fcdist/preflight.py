@@ -22,12 +22,13 @@ from fcdist.data.statistics import describe_packing
 from fcdist.data.store import TokenStore, build_store, open_store, store_fingerprint
 from fcdist.data.tables import print_packing
 from fcdist.errors import ModelError
+from fcdist.model.precision import dtype_of, resolve_precision
 from fcdist.model.sequence_parallel import check_heads
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.sources.records import count_records
-from fcdist.training.estimates.activations import count_weights, dtype_of, outline
+from fcdist.training.estimates.activations import count_weights, outline
 from fcdist.training.estimates.fitting import fitting_settings
 from fcdist.training.estimates.hardware import GIB, GPUS
 from fcdist.training.estimates.memory import estimate_memory
@@ -49,7 +50,7 @@ def preflight(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     Raises:
         FcdistError: the first thing that stops the run for certain.
     """
-    console = Console()
+    console, cfg = Console(), resolve_precision(cfg, has_bf16=True)  # as every GPU in the table
     world_size = cfg.launch.nodes * cfg.launch.nproc_per_node
     steps = cfg.batch.accumulation_steps(world_size)
     _say(console, f"{world_size} rank(s), {steps} micro-step(s) of {cfg.batch.micro_batch_size} pack(s) per step")

@@ -24,6 +24,7 @@ from fcdist.errors import GenerationError
 from fcdist.evaluation.batching import ProgressBar
 from fcdist.evaluation.self_chat import ChatShape, ModelWriter, Outcome, SelfChat
 from fcdist.evaluation.server_writer import ServerWriter
+from fcdist.model.precision import dtype_of, resolve_precision
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import MANIFEST, ShardWriter, write_manifest
@@ -173,6 +174,7 @@ def is_finished(folder: Path, settings: dict[str, Any]) -> bool:
 
 def body(config: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     """Write the general chat of one run."""
+    config = resolve_precision(config)
     started, console = time.monotonic(), Console(stderr=True)
     folder, settings = general_dir(config), replay_settings(config)
     if is_finished(folder, settings):
@@ -192,8 +194,7 @@ def build_writer(config: Config, tokenizer: PreTrainedTokenizerBase, shape: Chat
     stops = shape.stop_token_ids
     if config.replay.base_url:
         return ServerWriter(tokenizer, stops, config.replay, config.replay.llm or config.model.path)
-    dtype = torch.bfloat16 if config.train.precision == "bf16" else torch.float32
-    model = load_model(config.model, dtype, attention="sdpa")
+    model = load_model(config.model, dtype_of(config), attention="sdpa")
     if torch.cuda.is_available():
         model.to("cuda")  # type: ignore[arg-type]
     return ModelWriter(model, tokenizer, stops, config.replay, "  sampling")

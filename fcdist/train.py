@@ -21,6 +21,7 @@ from fcdist.errors import DataError, ShardError
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
 from fcdist.model.attention import resolve_backend
 from fcdist.model.fingerprint import base_fingerprint
+from fcdist.model.precision import dtype_of, resolve_precision, slow_precision
 from fcdist.model.sequence_parallel import SequenceGroup, check_heads
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
@@ -46,9 +47,11 @@ logger = logging.getLogger("fcdist.train")
 
 def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
     """Check, build, train. Returns 0, or 75 if the run was stopped early and wants to go on."""
-    world = read_world()
+    world, cfg = read_world(), resolve_precision(cfg)
     cfg.batch.accumulation_steps(world.world_size)  # refuses a world size that does not fit, before any work
     _configure_logging(world)
+    if warning := slow_precision(cfg):
+        logger.info("%s", warning)
     torch.use_deterministic_algorithms(cfg.train.deterministic)
     failures = failures_dir(cfg)
     with (
@@ -105,7 +108,7 @@ def build_module(cfg: Config, device: torch.device, group: SequenceGroup | None 
     Raises:
         ConfigError: the ranks of batch.sequence_parallel cannot share the model's attention heads.
     """
-    dtype = torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
+    dtype = dtype_of(cfg)
     model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype))
     check_heads(model, cfg.batch.sequence_parallel)
     tuned = apply_tuning(model, cfg.tuning, derive_seed(cfg.seed, "adapter"))

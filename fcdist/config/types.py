@@ -512,7 +512,9 @@ class TrainConfig:
     epochs: int = 1
     max_steps: int = 0
     """0: all steps of `epochs`."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 where the hardware has instructions for it (GPUs from Ampere on, CPUs with AVX-512 BF16 or AMX),
+    else fp32."""
     activation_checkpointing: bool = False
     log_every: int = 1
     eval_every: int = 0

@@ -12,6 +12,7 @@ from fcdist.config.types import Config
 from fcdist.errors import CheckpointError
 from fcdist.model.adapters import apply_tuning, cast_weights, merge_adapter, trainable_parameters
 from fcdist.model.attention import PLAIN
+from fcdist.model.precision import dtype_of
 from fcdist.model.weights import load_model
 
 TRAINABLE = "trainable.safetensors"
@@ -67,5 +68,4 @@ def load_tuned(cfg: Config, trainable: Path, dtype: torch.dtype | None = None) -
         CheckpointError: as `load_adapted`.
         ModelError: as `load_adapted`.
     """
-    wanted = dtype or (torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32)
-    return cast_weights(merge_adapter(load_adapted(cfg, trainable)), wanted)
+    return cast_weights(merge_adapter(load_adapted(cfg, trainable)), dtype or dtype_of(cfg))

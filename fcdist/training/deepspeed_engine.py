@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
 from fcdist.data.collating import filler
+from fcdist.model.precision import dtype_of
 from fcdist.training.distributed import get_rank, get_world_size
 from fcdist.training.fragments import MASTER, Fragment
 from fcdist.training.optimizer import MOMENTS, adam_state, build_optimizer
@@ -64,7 +65,7 @@ def deepspeed_config(cfg: Config, device: torch.device, zero: Mapping[str, Any] 
         "steps_per_print": None,
         "zero_optimization": zero_optimization,
     }
-    if cfg.train.precision == "bf16":
+    if dtype_of(cfg) == torch.bfloat16:
         config["bf16"] = {"enabled": True}
         config["data_types"] = {"grad_accum_dtype": "fp32"}
         config["communication_data_type"] = "fp32"

@@ -24,9 +24,10 @@ from fcdist.model.adapters import apply_tuning, clear_padding_row, enable_activa
 from fcdist.model.attention import REFERENCE, set_attention
 from fcdist.model.debug import tiny_model
 from fcdist.model.outline import outline_model
+from fcdist.model.precision import dtype_of
 from fcdist.training.engine import build_engine
 from fcdist.training.estimates import activations, memory
-from fcdist.training.estimates.activations import count_weights, dtype_of, estimate_activations, outline
+from fcdist.training.estimates.activations import count_weights, estimate_activations, outline
 from fcdist.training.estimates.fitting import fitting_settings
 from fcdist.training.estimates.flops import Shape, attended_pairs
 from fcdist.training.estimates.hardware import GIB, GPUS

@@ -14,6 +14,7 @@ from fcdist.data.collating import collate, filler
 from fcdist.data.tokenizing import Example
 from fcdist.errors import CheckpointError
 from fcdist.model.debug import VOCAB_SIZE, tiny_model
+from fcdist.model.precision import dtype_of
 
 FINGERPRINT = "made-up"
 
@@ -123,7 +124,7 @@ def tiny_module(cfg: Config, dtype: torch.dtype | None = None) -> TinyLoss:
     """The debug model with the configured tuning."""
     from peft import LoraConfig, get_peft_model
 
-    model = tiny_model("llama", dtype=dtype or (torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32))
+    model = tiny_model("llama", dtype=dtype or dtype_of(cfg))
     if cfg.tuning.mode == "lora":
         torch.manual_seed(1)
         lora = LoraConfig(

@@ -18,6 +18,7 @@ from fcdist.data.batch import Batch, Segments
 from fcdist.errors import ModelError
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
 from fcdist.model.outline import outline_model
+from fcdist.model.precision import dtype_of
 from fcdist.training.estimates.tracking import LiveTensors
 from fcdist.training.loss import HEAD_ELEMENTS, LossModule
 
@@ -82,11 +83,6 @@ def _outline(
         enable_activation_checkpointing(model)
     model.train()
     return model
-
-
-def dtype_of(cfg: Config) -> torch.dtype:
-    """Precision of the weights."""
-    return torch.bfloat16 if cfg.train.precision == "bf16" else torch.float32
 
 
 def count_weights(model: nn.Module) -> Weights:

@@ -8,12 +8,14 @@ divide them; frozen weights are divided at stage 3 alone.
 
 from dataclasses import dataclass
 
+import torch
+
 from fcdist.config.types import Config
+from fcdist.model.precision import dtype_of
 from fcdist.training.estimates.activations import (
     Activations,
     Weights,
     count_weights,
-    dtype_of,
     estimate_activations,
     outline,
 )
@@ -84,7 +86,7 @@ def estimate_memory(cfg: Config, world_size: int, targets: int | None = None, to
 def state_parts(cfg: Config, weights: Weights, world_size: int) -> tuple[list[Part], int]:
     """What stays from step to step: weights, masters, moments and gradients; and the bytes moved to the host."""
     is_local, stage = cfg.zero.engine == "local", cfg.zero.stage
-    size, is_bf16 = dtype_of(cfg).itemsize, cfg.train.precision == "bf16"
+    size, is_bf16 = dtype_of(cfg).itemsize, dtype_of(cfg) == torch.bfloat16
     divided = 1 if is_local else world_size
     share = -(-weights.trained // divided)
     if not is_local and stage == 3:
@@ -112,7 +114,7 @@ def state_parts(cfg: Config, weights: Weights, world_size: int) -> tuple[list[Pa
 
 def _gradients(cfg: Config, weights: Weights, share: int) -> tuple[int, str]:
     """Bytes of gradients while the last micro-batch of a step runs backward."""
-    size, is_bf16 = dtype_of(cfg).itemsize, cfg.train.precision == "bf16"
+    size, is_bf16 = dtype_of(cfg).itemsize, dtype_of(cfg) == torch.bfloat16
     if cfg.zero.engine == "local" or cfg.zero.stage == 1:
         in_flight = size if is_bf16 else 0
         note = "fp32, and in the weights' precision until they are added" if is_bf16 else "fp32"
@@ -122,7 +124,7 @@ def _gradients(cfg: Config, weights: Weights, share: int) -> tuple[int, str]:
 
 def _flattened_gradients(cfg: Config, weights: Weights, world_size: int) -> int:
     """Bytes of the copy that ZeRO-2, and 1 in fp32, make of a rank's gradients for the update."""
-    flattens = cfg.zero.stage == 2 or (cfg.zero.stage == 1 and cfg.train.precision == "fp32")
+    flattens = cfg.zero.stage == 2 or (cfg.zero.stage == 1 and dtype_of(cfg) == torch.float32)
     if cfg.zero.engine == "local" or not flattens or cfg.zero.offload_optimizer:
         return 0
     return GRADIENT * -(-weights.trained // world_size)
@@ -143,7 +145,7 @@ def buffer_parts(cfg: Config, weights: Weights, world_size: int) -> list[Part]:
             Part("gathered weights", gathered, f"at most 20 buckets of {bucket:,}"),
         ]
     filled = min(bucket, weights.trained)
-    in_fp32 = 4 * filled if cfg.train.precision == "bf16" else 0
+    in_fp32 = 4 * filled if dtype_of(cfg) == torch.bfloat16 else 0
     buffers = 2 if cfg.zero.stage == 2 else 0  # one is filled while the other is reduced
     return [Part("communication buckets", buffers * size * bucket + in_fp32, "zero.bucket_size")]
 

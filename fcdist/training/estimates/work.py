@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fcdist.config.types import BatchConfig, Config
 from fcdist.data.balance import GlobalBatch, idle_share
 from fcdist.data.planning import MAX_FILL
-from fcdist.training.estimates.activations import count_weights, dtype_of, outline
+from fcdist.model.precision import dtype_of
+from fcdist.training.estimates.activations import count_weights, outline
 from fcdist.training.estimates.flops import Shape
 from fcdist.training.estimates.hardware import GPUS
 from fcdist.training.estimates.memory import MASTER, MOMENTS
