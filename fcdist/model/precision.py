@@ -32,7 +32,7 @@ def dtype_of(cfg: Config) -> torch.dtype:
 def multiplies_bf16(device: str = "") -> bool:
     """Whether `device` (`cuda`, `cpu`; empty: the GPU if there is one) has instructions for bf16."""
     if device != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in _CPU_FEATURES)
 
