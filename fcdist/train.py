@@ -39,6 +39,7 @@ from fcdist.training.observing import ObservedEngine, lost_ranks_explained
 from fcdist.training.sinks import build_sinks
 from fcdist.training.stopping import StopRequest
 from fcdist.training.stragglers import Stragglers
+from fcdist.training.time_limit import limit_steps
 from fcdist.training.validation import Validation
 from fcdist.training.watchdog import GRACE_S, Watchdog
 
@@ -72,6 +73,7 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         module = on_every_rank(lambda: build_module(cfg, world.device, group))
         engine = ObservedEngine(build_engine(module, cfg, world.device), cfg, watchdog, failures)
         engine.train_mode(True)
+        limit_steps(cfg.train, engine, loader, log_dir(cfg))
         stragglers = Stragglers(engine.pace.take)
         log = Log(build_sinks(cfg, log_dir(cfg)), cfg.train.log_every, world.device, stragglers)
         validation = Validation(held_out, cfg)

@@ -512,6 +512,9 @@ class TrainConfig:
     epochs: int = 1
     max_steps: int = 0
     """0: all steps of `epochs`."""
+    max_minutes: float = 0.0
+    """As many steps as fit into this time, by what one takes when the run begins; the schedule ends with them. Not
+    counted: validation, saving, loading. 0: no limit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto`: bf16 where the hardware has instructions for it (GPUs from Ampere on, CPUs with AVX-512 BF16 or AMX),
     else fp32."""
@@ -538,6 +541,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, f"train.epochs={self.epochs} must be positive")
+        require(self.max_minutes >= 0, f"train.max_minutes={self.max_minutes} must not be negative")
         require(
             self.keep_last > 0, f"train.keep_last={self.keep_last} must be positive: a run resumes from the last one"
         )
