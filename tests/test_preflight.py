@@ -43,6 +43,14 @@ def test_every_source_is_shown_and_every_estimate_printed(tmp_path, capsys):
     assert "checkpoints: 1 of 0.00 GiB" in out and "host memory of a node" in out
 
 
+def test_a_time_limit_that_cuts_the_run_is_told(tmp_path, capsys):
+    cfg = small_config(tmp_path)
+    _, whole, _ = run(replace(cfg, train=replace(cfg.train, max_minutes=600.0)), capsys)
+    assert "train.max_minutes" not in whole
+    _, cut, _ = run(replace(cfg, train=replace(cfg.train, max_minutes=1e-9)), capsys)
+    assert "train.max_minutes=1e-09 leaves " in cut and "% of the steps" in cut
+
+
 def test_a_run_that_does_not_fit_is_refused_with_what_fits(tmp_path, capsys):
     cfg = replace(small_config(tmp_path), preflight=PreflightConfig(gpu="l4"))
     large = replace(cfg, batch=replace(cfg.batch, seq_len=5_000_000, micro_batch_size=1))

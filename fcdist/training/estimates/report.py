@@ -29,10 +29,12 @@ def print_work(console: Console, cfg: Config, work: Work, world_size: int) -> No
     """FLOPs of a step and hours of the run, with what is assumed."""
     gpu = GPUS[cfg.preflight.gpu]
     idle = f", waiting {work.idle_share:.1%}" if work.idle_share else ""
+    limit_h = cfg.train.max_minutes / 60
+    cut = f"; train.max_minutes={cfg.train.max_minutes:g} leaves {limit_h / work.hours:.0%} of the steps"
     console.print(
         f"{work.flops_per_step:.3g} FLOPs in a step of all ranks, {work.steps:,} steps: {work.hours:.2f} hours on "
         f"{world_size} {cfg.preflight.gpu} ({gpu.bf16_tflops:g} TFLOP/s in bf16, of which preflight.mfu="
-        f"{cfg.preflight.mfu:g} is assumed{idle})",
+        f"{cfg.preflight.mfu:g} is assumed{idle})" + (cut if 0 < limit_h < work.hours else ""),
         highlight=False,
         soft_wrap=True,
     )
