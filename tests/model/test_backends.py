@@ -81,9 +81,12 @@ def test_attention_and_its_gradients_are_those_of_a_dense_mask(backend, forest, 
     found = output_and_gradients(
         lambda *qkv: attend(nn.Module(), *qkv, None, scaling=0.3, segments=segments, sliding_window=window)[0], row
     )
+    largest = max(float(wanted.norm()) for wanted in expected)
     for actual, wanted in zip(found, expected, strict=True):
         assert actual.dtype == dtype and actual.shape == wanted.shape
-        assert (actual.double() - wanted).norm() <= tolerance * max(float(wanted.norm()), 0.1)
+        # a lone token has no gradient to its query and key: what cancels there is as large as the others
+        scale = max(float(wanted.norm()), 0.1) if wanted.any() else largest
+        assert (actual.double() - wanted).norm() <= tolerance * scale
 
 
 def trees(depth):
