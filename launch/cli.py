@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fcdist.config.continuing import fixed_differences
+from fcdist.config.mapping import to_mapping
 from fcdist.config.run_folder import CONFIG_NAME, read_config, write_config
-from fcdist.config.types import Config
+from fcdist.config.types import Config, DataConfig
 from fcdist.errors import ConfigError, FcdistError
 from launch.cluster.running import run_on_cluster
 from launch.cluster.submitting import in_the_queue
@@ -105,37 +107,21 @@ def _composed(arguments: argparse.Namespace) -> Config:
     return recompose(arguments.run, arguments.overrides, CONFIG_NAME)
 
 
+_DATA = tuple(f"data.{key.name}" for key in dataclasses.fields(DataConfig) if key.name != "num_workers")
+"""What decides the data of a run."""
+
+
 def _freeze(config: Config, name: str) -> None:
-    """Write the config into the run folder; a run that has begun keeps the settings it was begun with."""
+    """Write the config into the run folder; a run that has begun keeps what decides its data, batches and weights."""
     folder = Path(config.run_dir)
     if name == CONFIG_NAME and (folder / name).is_file() and (folder / "checkpoints").is_dir():
-        changed = _differences(read_config(folder), config)
+        changed = fixed_differences(to_mapping(read_config(folder)), to_mapping(config), _DATA)
         if changed:
             raise ConfigError(
-                f"{folder} holds a run begun with other settings ({', '.join(changed[:5])}); "
+                f"{folder} holds a run begun with other settings ({'; '.join(changed[:5])}); "
                 "choose another name=... or run_dir=..., or remove that folder"
             )
     write_config(config, folder, name)
-
-
-# What may change between two starts of one run.
-_FREE = ("run_dir", "launch", "logger", "evaluate", "export", "sweep")
-
-
-def _differences(before: Config, after: Config) -> list[str]:
-    changed = []
-    for field in dataclasses.fields(Config):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name in _FREE or old == new:
-            continue
-        if not dataclasses.is_dataclass(old):
-            changed.append(f"{field.name}={old!r} -> {new!r}")
-            continue
-        for inner in dataclasses.fields(old):
-            a, b = getattr(old, inner.name), getattr(new, inner.name)
-            if a != b:
-                changed.append(f"{field.name}.{inner.name}={a!r} -> {b!r}")
-    return changed
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:

@@ -6,20 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import fcdist
-from fcdist.config.mapping import flatten, to_mapping
-from fcdist.config.types import BatchConfig, Config
-
-MUST_MATCH = (
-    "seed",
-    "model",
-    "protocol",
-    "tuning",
-    "optim",
-    *(f"batch.{key}" for key in BatchConfig().plan_settings()),
-    "train.precision",
-)
-"""Settings that make the weights and batches what they are. `train.epochs` and `train.max_steps` may grow; ranks,
-`zero`, `batch.micro_batch_size` and `batch.sequence_parallel` may change: they only say how a step is divided."""
+from fcdist.config.continuing import fixed_differences
+from fcdist.config.mapping import to_mapping
+from fcdist.config.types import Config
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "safetensors")
 
@@ -39,9 +28,7 @@ class Identity:
 
     def differences(self, state: Mapping[str, Any]) -> list[str]:
         """Keys that differ from a checkpoint's state.json, each with both values."""
-        here, there = flatten(self.config), flatten(state["config"])
-        keys = [k for k in sorted({*here, *there}) if any(k == m or k.startswith(f"{m}.") for m in MUST_MATCH)]
-        found = [f"{k}: {there.get(k)!r} → {here.get(k)!r}" for k in keys if here.get(k) != there.get(k)]
+        found = fixed_differences(state["config"], self.config)
         for name, value in self.fingerprints.items():
             if state["fingerprints"].get(name) != value:
                 found.append(f"fingerprint of the {name}: {state['fingerprints'].get(name)!r} → {value!r}")

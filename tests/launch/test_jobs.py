@@ -53,9 +53,27 @@ def test_a_run_begun_with_other_settings_is_not_overwritten(tmp_path, capsys, mo
     assert cli.main(first) == 0
     (tmp_path / "checkpoints").mkdir()
     assert cli.main(first) == 0
-    assert cli.main([*first, "optim.lr=3e-3"]) == 2
-    assert "optim.lr=0.0002 -> 0.003" in capsys.readouterr().err
+    for override, told in {
+        "optim.lr=3e-3": "optim.lr: 0.0002 → 0.003",
+        "tuning.r=4": "tuning.r: 16 → 4",
+        "batch.seq_len=512": "batch.seq_len: 8192 → 512",
+        "data.general_ratio=3": "data.general_ratio: ",
+        "data.sources.function_call.path=elsewhere": "data.sources.function_call.path: ",
+    }.items():
+        assert cli.main([*first, override]) == 2
+        assert told in capsys.readouterr().err
     assert read_config(tmp_path).optim.lr == 2e-4
+
+
+def test_a_run_may_go_on_longer_elsewhere_and_divided_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "run_job", lambda job: 0)
+    assert cli.main(["train", "experiment=debug", f"run_dir={tmp_path}"]) == 0
+    (tmp_path / "checkpoints").mkdir()
+    changes = ["zero=zero3", "train.max_steps=9", "train.epochs=2", "train.save_every=5", "launch.nproc_per_node=2"]
+    assert cli.main(["train", "--run", str(tmp_path), *changes, "data.num_workers=2"]) == 0
+    config = read_config(tmp_path)
+    assert (config.zero.stage, config.zero.engine, config.launch.nproc_per_node) == (3, "deepspeed", 2)
+    assert (config.train.max_steps, config.train.epochs, config.train.save_every) == (9, 2, 5)
 
 
 def test_pipeline_runs_the_steps_in_order_and_stops_at_a_failure(tmp_path):
