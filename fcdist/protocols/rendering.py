@@ -39,6 +39,8 @@ class Renderer:
     the checkpoint's own. Tool results travel in user turns (`text`, `tagged`), the only kind every template takes.
     """
 
+    own_template: str
+    """The checkpoint's."""
     chat_template: str
     """Composed; what export saves."""
     recipe: Mapping[str, Any] | None
@@ -68,7 +70,8 @@ class Renderer:
         self.tokenizer = tokenizer
         self.protocol = protocol
         named = [{"type": "function"}] if not protocol.prelude else None
-        self.chat_template = protocol.compose(tokenizer.get_chat_template(tools=named))
+        self.own_template = tokenizer.get_chat_template(tools=named)
+        self.chat_template = protocol.compose(self.own_template)
         ending = find_ending(tokenizer, self.chat_template)
         self.end_of_turn, self.end_of_turn_id = ending.token, ending.token_id
         self.generation_prompt = find_generation_prompt(tokenizer, self.chat_template)
