@@ -321,8 +321,9 @@ def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> bytes | memoryview:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
+    # What pickle would keep: `to_str` gives the same text by way of a Python string, which is made and encoded first.
+    state: bytes = backend.__getstate__()
     # Before the added tokens stand version, truncation and padding: the last two are set by whichever call came last.
-    state = backend.to_str().encode()
     mark = b'"added_tokens":'
     at = state.find(mark)
     return state if at < 0 else memoryview(state)[at + len(mark) :]
