@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ import pyarrow as pa
 from fcdist.config.types import Config
 from fcdist.data.store import INDEX, ROLES
 from fcdist.errors import DataError
-from fcdist.schema.conversation import Conversation, Tool
+from fcdist.schema.conversation import Conversation, Tool, tools_text
+from fcdist.schema.json_text import json_text
 from fcdist.sources.reading import Dropped
 
 TOOL_SETS = 1024
@@ -204,14 +205,14 @@ class _ConversationFile:
         tools = conversation.tools
         known = self._tools.get(id(tools))
         if known is None or known[0] is not tools:
-            known = (tools, json.dumps([tool.to_wire() for tool in tools], ensure_ascii=False))
+            known = (tools, tools_text(tools))
             remember(self._tools, known)
-        facts = replace(conversation, tools=()).to_wire()
-        messages = json.dumps(facts.pop("messages"), ensure_ascii=False)
+        messages = conversation.messages_text()
         self.digests.append(hashlib.sha256(f"{messages}\n{known[1]}".encode()).hexdigest())
         parts = [f'"messages": {messages}']
         parts += [f'"tools": {known[1]}'] if tools else []
-        parts += [json.dumps(facts, ensure_ascii=False)[1:-1]] if facts else []
+        label = conversation.label()
+        parts += [json_text(label)[1:-1]] if label else []
         return "{" + ", ".join(parts) + "}"
 
 

@@ -173,25 +173,55 @@ def find_reader(
 @lru_cache(maxsize=64)
 def find_literals(template: str) -> tuple[set[str], set[str]] | None:
     """Strings that the template looks for inside texts, and those it compares whole texts with; None: unreadable."""
-    environment = jinja2.Environment(extensions=[jinja2.ext.loopcontrols], autoescape=False)
+    # Blocks are trimmed as transformers does it, so that jinja2 takes the lexer which it made for the same template.
+    extensions = [jinja2.ext.loopcontrols]
+    environment = jinja2.Environment(extensions=extensions, autoescape=False, trim_blocks=True, lstrip_blocks=True)
     try:
         tree = environment.parse(template)
     except jinja2.TemplateSyntaxError:
         return None
-    inside: set[str] = set()
-    outside: set[str] = set()
-    for node in tree.find_all((nodes.Call, nodes.Filter, nodes.Test, nodes.Compare)):
-        if isinstance(node, nodes.Compare):
-            contained = any(operand.op in ("in", "notin") for operand in node.ops)
-            (inside if contained else outside).update(_strings(node))
-        elif isinstance(node, (nodes.Call, nodes.Filter, nodes.Test)):
-            inside.update(*map(_strings, node.args))
-    return {text for text in inside if text.strip()}, {text for text in outside if text.strip()}
+    compares = list(tree.find_all(nodes.Compare))
+    of_roles: set[nodes.Const] = set().union(*map(_role_names, compares))
+    inside: set[nodes.Const] = set()  # nodes are hashed by identity
+    outside: set[nodes.Const] = set()
+    for compare in compares:
+        contained = any(operand.op in ("in", "notin") for operand in compare.ops)
+        (inside if contained else outside).update(_constants(compare))
+    for node in tree.find_all((nodes.Call, nodes.Filter, nodes.Test)):
+        if isinstance(node, (nodes.Call, nodes.Filter, nodes.Test)):
+            inside.update(*map(_constants, node.args))
+    return _strings(inside - of_roles), _strings(outside - of_roles)
 
 
-def _strings(node: nodes.Node) -> set[str]:
-    found = [node] if isinstance(node, nodes.Const) else list(node.find_all(nodes.Const))
-    return {const.value for const in found if isinstance(const.value, str)}
+def _role_names(compare: nodes.Compare) -> set[nodes.Const]:
+    """Constants that are held against a message's role, so against no text that someone wrote."""
+    sides = [compare.expr, *(operand.expr for operand in compare.ops)]
+    roles = [side for side in sides if _is_role(side)]
+    others = [side for side in sides if not _is_role(side)]
+    if not roles or not all(map(_is_literal, others)):
+        return set()
+    keys = {side.arg for side in roles if isinstance(side, nodes.Getitem) and isinstance(side.arg, nodes.Const)}
+    return keys.union(*map(_constants, others))
+
+
+def _is_role(side: nodes.Node) -> bool:
+    """`message.role` or `message['role']`."""
+    if isinstance(side, nodes.Getattr):
+        return side.attr == "role"
+    return isinstance(side, nodes.Getitem) and isinstance(side.arg, nodes.Const) and side.arg.value == "role"
+
+
+def _is_literal(side: nodes.Node) -> bool:
+    items = side.items if isinstance(side, (nodes.List, nodes.Tuple)) else [side]
+    return all(isinstance(item, nodes.Const) for item in items)
+
+
+def _constants(node: nodes.Node) -> set[nodes.Const]:
+    return {node} if isinstance(node, nodes.Const) else set(node.find_all(nodes.Const))
+
+
+def _strings(constants: set[nodes.Const]) -> set[str]:
+    return {const.value for const in constants if isinstance(const.value, str) and const.value.strip()}
 
 
 def _leads(rest: str, token: str) -> bool:

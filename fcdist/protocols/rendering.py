@@ -39,6 +39,8 @@ class Renderer:
     the checkpoint's own. Tool results travel in user turns (`text`, `tagged`), the only kind every template takes.
     """
 
+    own_template: str
+    """The checkpoint's."""
     chat_template: str
     """Composed; what export saves."""
     recipe: Mapping[str, Any] | None
@@ -68,7 +70,8 @@ class Renderer:
         self.tokenizer = tokenizer
         self.protocol = protocol
         named = [{"type": "function"}] if not protocol.prelude else None
-        self.chat_template = protocol.compose(tokenizer.get_chat_template(tools=named))
+        self.own_template = tokenizer.get_chat_template(tools=named)
+        self.chat_template = protocol.compose(self.own_template)
         ending = find_ending(tokenizer, self.chat_template)
         self.end_of_turn, self.end_of_turn_id = ending.token, ending.token_id
         self.generation_prompt = find_generation_prompt(tokenizer, self.chat_template)
@@ -318,8 +321,9 @@ def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> bytes | memoryview:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()
+    # What pickle would keep: `to_str` gives the same text by way of a Python string, which is made and encoded first.
+    state: bytes = backend.__getstate__()
     # Before the added tokens stand version, truncation and padding: the last two are set by whichever call came last.
-    state = backend.to_str().encode()
     mark = b'"added_tokens":'
     at = state.find(mark)
     return state if at < 0 else memoryview(state)[at + len(mark) :]

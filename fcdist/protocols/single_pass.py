@@ -88,7 +88,8 @@ class Passes:
         self._tool_sets: dict[int, tuple[tuple[Tool, ...], int]] = {}  # by the id of the tools
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._last_number = 0  # never given again, though what has it is forgotten
-        literals = find_literals(renderer.chat_template) if single and renderer.generation_prompt.strip() else None
+        # A prelude looks for no words, so it need not be read.
+        literals = find_literals(renderer.own_template) if single and renderer.generation_prompt.strip() else None
         self._single = literals is not None
         inside, outside = literals or ((), ())
         ends = {renderer.generation_prompt.strip(), renderer.end_of_turn, renderer.end_of_call, *renderer.stop_tokens}

@@ -3,7 +3,7 @@
 The reader is strict: a field it does not know raises, because a silently dropped field is a silently wrong example.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
@@ -181,19 +181,22 @@ class Conversation:
         wire: dict[str, Any] = {"messages": [m.to_wire() for m in self.messages]}
         if self.tools:
             wire["tools"] = [t.to_wire() for t in self.tools]
-        return wire | self._label()
+        return wire | self.label()
 
     def to_line(self, extra: Mapping[str, Any] | None = None) -> str:
         """`to_wire` as JSON text, without a line end; fields of `extra` stand behind its own."""
-        line = f'"messages": {json_text([m.to_wire() for m in self.messages])}'
+        line = f'"messages": {self.messages_text()}'
         if self.tools:
-            tools = ", ".join([f'{{"type": "function", "function": {tool.function_text}}}' for tool in self.tools])
-            line += f', "tools": [{tools}]'
-        if label := self._label() | dict(extra or {}):
+            line += f', "tools": {tools_text(self.tools)}'
+        if label := self.label() | dict(extra or {}):
             line += f", {json_text(label)[1:-1]}"
         return f"{{{line}}}"
 
-    def _label(self) -> dict[str, Any]:
+    def messages_text(self) -> str:
+        """What `to_wire` has under `messages`, as JSON text."""
+        return json_text([message.to_wire() for message in self.messages])
+
+    def label(self) -> dict[str, Any]:
         """What stands beside messages and tools."""
         label: dict[str, Any] = {}
         for key in ("id", "source", "category", "language"):
@@ -239,6 +242,12 @@ class Conversation:
             language=_text(fields.get("language") or "", "language"),
             metadata=metadata,
         )
+
+
+def tools_text(tools: Iterable[Tool]) -> str:
+    """What `to_wire` has under `tools`, as JSON text."""
+    texts = [f'{{"type": "function", "function": {tool.function_text}}}' for tool in tools]
+    return f"[{', '.join(texts)}]"
 
 
 def _fields(value: object, where: str, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Mapping[str, Any]:

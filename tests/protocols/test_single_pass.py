@@ -12,7 +12,7 @@ from test_laws import PAIRS
 
 from fcdist.errors import RenderError
 from fcdist.protocols.probing import find_literals
-from fcdist.protocols.protocol import load_protocol
+from fcdist.protocols.protocol import PROTOCOLS, load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.protocols.single_pass import CHECK_EVERY, Passes, Rendered, UnsteadyTemplateError
 from fcdist.schema.conversation import Conversation, Message, ToolCall
@@ -180,6 +180,31 @@ def test_a_template_that_rewrites_the_past_gives_one_example_a_turn(shape: str) 
     single, turn_by_turn = both("text", shape)
     conversation = talk("a", "b", system="Be brief.", calls=1, thought="hm")
     assert len(single.render(conversation)) == len(turn_by_turn.render(conversation)) > 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_preludes_look_for_no_words(protocol: str) -> None:
+    assert find_literals(load_protocol(protocol).prelude) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("expression", "inside", "outside"),
+    [
+        ("m.role == 'user'", set(), set()),
+        ("'user' != m['role']", set(), set()),
+        ("m.role in ['user', 'tool']", set(), set()),
+        ("(m.role == 'user') != (m.content == 'stop')", set(), {"stop"}),
+        ("m.role == ('user' if 'x' in m.content else 'tool')", {"x"}, {"x", "user", "tool"}),
+        (
+            "(messages | selectattr('name', 'equalto', 'ann') | first).role == 'user'",
+            {"name", "equalto", "ann"},
+            {"name", "equalto", "ann"},
+        ),
+        ("role == 'user'", set(), {"user"}),
+    ],
+)
+def test_roles_are_no_words(expression: str, inside: set[str], outside: set[str]) -> None:
+    assert find_literals(f"{{% if {expression} %}}a{{% endif %}}") == (inside, outside)
 
 
 def test_what_hangs_on_a_later_word_is_seen() -> None:
