@@ -11,7 +11,7 @@ from data_pipeline.slots import Value
 from data_pipeline.transforms.descriptions import field_describer, tool_description
 from data_pipeline.transforms.fields import Pools
 from data_pipeline.transforms.habits import Style, make_style
-from data_pipeline.transforms.naming import result_key, tool_name
+from data_pipeline.transforms.naming import renames_results, result_key, tool_name
 from data_pipeline.transforms.plan import plan_face
 from data_pipeline.transforms.shapes import Shape, Told, Tree, in_order, leaves, plain, tell, to_schema
 from data_pipeline.transforms.structure import Transform
@@ -88,6 +88,8 @@ class ToolInstance:
 
     def result(self, result: Any) -> Any:
         """A result of the base tool as the public sees it: the same values."""
+        if self.style is None or not renames_results(self.style):
+            return result
         if isinstance(result, dict):
             return {self.shown(key): self.result(item) for key, item in result.items()}
         return [self.result(item) for item in result] if isinstance(result, list) else result
