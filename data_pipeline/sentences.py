@@ -114,7 +114,9 @@ class Template:
 
     def fits(self, given: frozenset[str]) -> bool:
         """Whether it needs nothing else than `given`, and can say it all."""
-        part, given = self.part, frozenset(map(self.alias, given))
+        part = self.part
+        if self.main in given:
+            given = given - {self.main} | {"main"}
         return part.needed <= given and (part.open or given <= part.known)
 
 
