@@ -4,7 +4,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.slots import Value
@@ -95,8 +95,7 @@ class ToolInstance:
         return [self.result(item) for item in result] if isinstance(result, list) else result
 
 
-@dataclass(frozen=True, slots=True)
-class PublicCall:
+class PublicCall(NamedTuple):
     """Public arguments of one call with the words behind them."""
 
     told: dict[str, Tree]

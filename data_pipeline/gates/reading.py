@@ -5,10 +5,9 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from data_pipeline.normalisers import dates
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
@@ -24,8 +23,7 @@ _ERROR_KEYS = frozenset({"error", "errors", "error_code", "error_message"})
 _FAILED = frozenset({"error", "failed", "failure", "not_found", "sold_out", "invalid", "conflict", "unavailable"})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call with what surrounds it."""
 
     turn: int
