@@ -85,7 +85,7 @@ def unannounced(schema: Mapping[str, Any], path: str, span: Any) -> str | None:
         path: dotted path in the arguments; its last name may say the form as well.
         span: of the argument.
     """
-    if not isinstance(span, Mapping) or "form" not in span:
+    if not isinstance(span, dict) or "form" not in span:
         return None
     form, text = span["form"], str(schema.get("description", ""))
     kind = form["kind"]

@@ -88,7 +88,7 @@ def draw_linked(
     return None
 
 
-@lru_cache(maxsize=16)  # the same tools are asked for every set
+@lru_cache(maxsize=16)
 def _consumers(tools: tuple[BaseTool, ...], acts: tuple[str, ...], of_identifiers: bool) -> tuple[BaseTool, ...]:
     """Those of `tools` that take what others give and do one of `acts`; `of_identifiers`: where any are given."""
     offered = frozenset[str]().union(*(_ends(tool).things_given for tool in tools))
@@ -109,7 +109,7 @@ def draw_finder(
     tools: Sequence[BaseTool], rng: random.Random, draw: Callable[..., BaseTool | None]
 ) -> tuple[BaseTool, BaseTool] | None:
     """A tool that lists identifiers without being told anything, and one that takes such an identifier; or None."""
-    finders = [tool for tool in tools if finds_identifiers(tool)]
+    finders = _finders(tuple(tools))
     finder = draw(finders, rng) if finders else None
     if finder is None:
         return None
@@ -117,6 +117,11 @@ def draw_finder(
     takers = [t for t in tools if not listed.isdisjoint(_ends(t).things_taken) and t.id != finder.id]
     taker = draw(takers, rng) if takers else None
     return None if taker is None else (finder, taker)
+
+
+@lru_cache(maxsize=16)  # the same tools are asked for every set
+def _finders(tools: tuple[BaseTool, ...]) -> Sequence[BaseTool]:
+    return [tool for tool in tools if finds_identifiers(tool)]
 
 
 def finds_identifiers(tool: BaseTool) -> bool:

@@ -51,10 +51,10 @@ class ProgrammaticTeacher:
         self._seed = seed
         built_in = load_catalogue()
         self._catalogue = import_catalogue(config.catalogue).catalogue if config.catalogue else built_in
-        self._tools = split_tools(self._catalogue, config)
+        self._tools = tuple(split_tools(self._catalogue, config))
         self._per_set = max(1, config.conversations_per_tool_set)
         shares = servable_shares(config.shares, self._tools)[0] if config.catalogue else config.shares
-        self._requests = self._tools if not config.catalogue else [*built_in.tools, *self._tools]
+        self._requests = self._tools if not config.catalogue else (*built_in.tools, *self._tools)
         # One request to a model asks for a set of tools, and for as many kinds of conversations as possible.
         mixed = config.teacher == "openai" and config.llm_mode == "free"
         self._cells = plan_cells(config.num_conversations, shares, config.languages, self._per_set, seed, mixed)
@@ -92,7 +92,7 @@ class ProgrammaticTeacher:
         """
         facts = conversation.metadata or {}
         told, number = facts["world"], int(str(facts["tool_set"]).rpartition("-")[2])
-        by_name = {instance.tool.name: instance for instance in self._tool_set(number).instances}
+        by_name = self._tool_set(number).by_name
         world = World(told["seed"], self._catalogue.pools, conversation.language)
         for call in (call for message in conversation.messages for call in message.tool_calls):
             world.restore(told["setup"])

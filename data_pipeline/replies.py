@@ -122,4 +122,4 @@ def measured(result: Mapping[str, Any], language: str) -> str:
 
 def singular_after_one(text: str) -> str:
     """ "1 days" → "1 day"."""
-    return _ONE.sub(r"\1", text)
+    return _ONE.sub(r"\1", text) if "1 " in text else text

@@ -99,10 +99,24 @@ class Template:
     part: Part
     whole: bool
     """A sentence of its own; otherwise an imperative."""
+    noun: str = ""
+    """What NOUN stands for in its literals."""
+    main: str = ""
+    """The parameter that `{main}` stands for; empty where a line belongs to one tool and names its parameters."""
+
+    def about(self, noun: str, main: str) -> "Template":
+        """The same for one of the tools that share the line: what stands for NOUN and `{main}`."""
+        return Template(self.part, self.whole, noun, main)
+
+    def alias(self, key: str) -> str:
+        """What the line calls the parameter `key`."""
+        return "main" if key == self.main else key
 
     def fits(self, given: frozenset[str]) -> bool:
         """Whether it needs nothing else than `given`, and can say it all."""
         part = self.part
+        if self.main in given:
+            given = given - {self.main} | {"main"}
         return part.needed <= given and (part.open or given <= part.known)
 
 
@@ -175,7 +189,9 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Writer:
+    template: Template
     values: Values
+    """By what the template calls their parameters."""
     rng: random.Random
     phrase: Phrase
     used: set[str]
@@ -190,7 +206,7 @@ class _Writer:
                 text = text[1:]
             if out and text and _run_together(out[-1], text[0]):
                 out += " "
-            elif _NEEDS_AN.search(out) and _VOWEL.match(text if out[-1] == " " else text[1:]):
+            elif out.endswith(_ARTICLES) and _needs_an(out, text):
                 out = re.sub(r"(?<=[Aa])(?= ?$)", "n", out)
             out += text
             literal = isinstance(item, str)
@@ -199,7 +215,7 @@ class _Writer:
 
     def _item(self, item: Item) -> str:
         if isinstance(item, str):
-            return item
+            return item.replace("NOUN", self.template.noun) if self.template.noun else item
         if isinstance(item, Rest):
             return "\0"
         if isinstance(item, Slot):
@@ -224,16 +240,20 @@ class _Writer:
         if slot.mark == "!":
             leaf = value.leaves.get("", value.text)
             return leaf if isinstance(leaf, str) else str(leaf["text"])
-        return self.phrase(slot.key) if slot.mark == "~" else value.text
+        if slot.mark == "~":
+            shared = self.template.main and slot.key == "main"
+            return self.phrase(self.template.main if shared else slot.key)
+        return value.text
 
 
-_NEEDS_AN = re.compile(r"\b[Aa] ?$")
+_ARTICLES = ("a", "A", "a ", "A ")
+_ARTICLE = re.compile(r"\b[Aa] ?$")
 _VOWEL = re.compile(r"(?!one\b|uni|use)[aeiou8]|11|18", re.I)
 
 
 _MARKS_ZH = (
     (re.compile(r"^[，、：]+"), ""),
-    (re.compile(r"([：，、])[，、]+"), r"\1"),
+    (re.compile(r"(?<=[：，、])[，、]+"), ""),
     (re.compile(r"[：，、]+(?=[。？！]|$)"), ""),
 )
 _BLANKS = (
@@ -249,6 +269,11 @@ _DETERMINERS = (
 def article_before(text: str) -> str:
     """The indefinite article that goes before `text`."""
     return "an" if _VOWEL.match(text) else "a"
+
+
+def _needs_an(out: str, text: str) -> bool:
+    """Whether `out` ends in an article that reads "an" before `text`."""
+    return bool(_ARTICLE.search(out) and _VOWEL.match(text if out[-1] == " " else text[1:]))
 
 
 def _run_together(left: str, right: str) -> bool:
@@ -284,12 +309,12 @@ def written(
     """
     for _ in range(min(_SAMPLE, len(fitting))):
         template = rng.choice(fitting)
-        writer = _Writer(values, rng, phrase, set())
+        writer = _Writer(template, {template.alias(key): value for key, value in values.items()}, rng, phrase, set())
         try:
             text = writer.part(template.part)
         except _MissingError:
             continue
-        left = [key for key in values if key not in writer.used]
+        left = [key for key in values if template.alias(key) not in writer.used]
         if left and not template.part.open:
             continue
         before, _, after = text.partition("\0")

@@ -8,11 +8,12 @@ shard-00000.facts.json       written last: a shard counts as finished when this 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.teachers import Draft, Task, Teacher, Usage
+from data_pipeline.teachers import Draft, Task, Teacher, Usage, collector_paused
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import ShardWriter, file_sha256, write_json
@@ -98,7 +99,8 @@ def write_shard(
     languages: Counter[str] = Counter()
     usage, judge_usage = Usage(), Usage()
     rejected: list[Draft] = []
-    with ShardWriter(shard.rejected_path) as refused, ShardWriter(shard.path) as kept:
+    pause: AbstractContextManager[None] = nullcontext() if teacher.makes_circles else collector_paused()
+    with pause, ShardWriter(shard.rejected_path) as refused, ShardWriter(shard.path) as kept:
         for draft in _settle(shard, teacher, check, rejected, advance):
             usage, judge_usage = usage + draft.usage, judge_usage + draft.judge_usage
             yields[teacher.name, draft.conversation.category, "kept"] += 1

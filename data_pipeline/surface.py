@@ -4,14 +4,14 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.slots import Value
 from data_pipeline.transforms.descriptions import field_describer, tool_description
 from data_pipeline.transforms.fields import Pools
 from data_pipeline.transforms.habits import Style, make_style
-from data_pipeline.transforms.naming import result_key, tool_name
+from data_pipeline.transforms.naming import renames_results, result_key, tool_name
 from data_pipeline.transforms.plan import plan_face
 from data_pipeline.transforms.shapes import Shape, Told, Tree, in_order, leaves, plain, tell, to_schema
 from data_pipeline.transforms.structure import Transform
@@ -88,13 +88,14 @@ class ToolInstance:
 
     def result(self, result: Any) -> Any:
         """A result of the base tool as the public sees it: the same values."""
+        if self.style is None or not renames_results(self.style):
+            return result
         if isinstance(result, dict):
             return {self.shown(key): self.result(item) for key, item in result.items()}
         return [self.result(item) for item in result] if isinstance(result, list) else result
 
 
-@dataclass(frozen=True, slots=True)
-class PublicCall:
+class PublicCall(NamedTuple):
     """Public arguments of one call with the words behind them."""
 
     told: dict[str, Tree]

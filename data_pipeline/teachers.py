@@ -41,6 +41,8 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
+        if other is _NO_USAGE:
+            return self
         return Usage(
             self.answers + other.answers,
             self.prompt_tokens + other.prompt_tokens,
@@ -117,6 +119,8 @@ class Teacher(Protocol):
     """Writes conversations."""
 
     name: str
+    makes_circles: bool
+    """Whether its work leaves objects behind that hold one another; otherwise the garbage collector rests meanwhile."""
 
     def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
         """One draft per task, in the order of `tasks`; the same tasks give the same drafts in every process."""
@@ -138,7 +142,7 @@ TeacherFactory = Callable[[Config, Path], Teacher]
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """No garbage collection inside: planned conversations and gates make no circles, and walking a shard's drafts again
-    and again in search of some takes a twentieth of the time."""
+    and again in search of some takes a twentieth of the time. When it ends, the drafts should be gone."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -157,6 +161,8 @@ class PlannedTeacher:
         execute: executes the calls of a conversation again; what gives other results is refused. None: not checked.
     """
 
+    makes_circles = False
+
     def __init__(
         self,
         planner: Planner,
@@ -169,16 +175,14 @@ class PlannedTeacher:
 
     def drafts(self, tasks: Sequence[Task]) -> Iterator[Draft]:
         """Yield the planner's conversation of each task."""
-        with collector_paused():
-            for task in tasks:
-                yield Draft(task, self._planner.conversation(task.index, task.attempt))
+        for task in tasks:
+            yield Draft(task, self._planner.conversation(task.index, task.attempt))
 
     def review(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Refuse what cannot be executed again with the same results."""
         if self._execute is None:
             return drafts
-        with collector_paused():
-            return [draft.refused(replays(draft.conversation, self._execute)) for draft in drafts]
+        return [draft.refused(replays(draft.conversation, self._execute)) for draft in drafts]
 
     def fetch(self) -> None:
         """Nothing is ever pending."""

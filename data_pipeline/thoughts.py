@@ -2,9 +2,8 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipeline.catalogue import FOLDER
 from data_pipeline.replies import third_person
@@ -21,8 +20,7 @@ _MAX_THOUGHT = 280
 _QUOTES = "\"'“”「」《》"
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
+class PlannedCall(NamedTuple):
     """A call as a thought sees it."""
 
     name: str

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 from data_pipeline.catalogue import NESTED, BaseTool
@@ -77,6 +78,11 @@ class ToolSet:
     def tools(self) -> tuple[Tool, ...]:
         """What the model is offered; one object for all conversations."""
         return tuple(instance.tool for instance in self.instances)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, ToolInstance]:
+        """Public name → instance."""
+        return {instance.tool.name: instance for instance in self.instances}
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -282,14 +288,23 @@ def _large_size(rng: random.Random) -> int:
 
 def _add_distractors(chosen: list[BaseTool], tools: Sequence[BaseTool], size: int, rng: random.Random) -> None:
     """Half of them from the domains of the tools that are needed, the others from anywhere."""
-    domains = {tool.domain for tool in chosen}
-    near = [tool for tool in tools if tool.domain in domains]
+    places = _places(tuple(tools))
+    near = [tools[place] for place in sorted(chain(*(places[domain] for domain in {t.domain for t in chosen})))]
     for _ in range(40 + 2 * size):
         if len(chosen) >= size or sum(map(_own_length, chosen)) > _MAX_OWN_LENGTH:
             break
         tool = draw_tool(near if rng.random() < 0.5 else tools, rng)
         if tool is not None and _joins(tool, chosen):
             chosen.append(tool)
+
+
+@lru_cache(maxsize=16)  # the same tools are asked for every set
+def _places(tools: tuple[BaseTool, ...]) -> Mapping[str, Sequence[int]]:
+    """Domain → where its tools stand."""
+    places: dict[str, list[int]] = {}
+    for place, tool in enumerate(tools):
+        places.setdefault(tool.domain, []).append(place)
+    return places
 
 
 def _own_length(tool: BaseTool) -> int:

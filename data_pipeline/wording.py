@@ -29,7 +29,7 @@ _BY_ME = {
     "zh": re.compile("我|给|咱|^想"),
 }
 _CLOSED: Mapping[str, tuple[str, ...]] = {"en": (".", "?", "!"), "zh": ("。", "？", "！", "~")}
-_CODE = re.compile(r"[a-z~/]*[\w~/.]*(?:[-_/@.:]+\w|\d)")
+_CODE = re.compile(r"[\w~/.]*(?:[-_/@.:]+\w|\d)")
 _SENTENCE = 0.5
 """Share of hand-written sentences where there are both sentences and imperatives."""
 _SITUATION, _OPENER, _THANKS = 0.15, 0.22, 0.14
@@ -163,7 +163,7 @@ def _surrounded(
     """With a situation before it and thanks after it, now and then."""
     register = frames()[language]["registers"][persona.register]
     situations = frames()[language]["situations"]
-    first, *more = _CLAUSE_END.split(text[:-1])
+    first, *more = _CLAUSE_END.split(text[:-1], maxsplit=1)
     # A first clause without any value is a situation already: 要出差，后天找人照看柯基.
     several = bool(more) and (
         not any(words in first for words in spans) or first.startswith(("刚", "跟", "想", "打算"))
@@ -217,7 +217,7 @@ def _written(
     found = written(templates, values, rng, own_phrase, rest)
     if found is None or language == "en":
         return found
-    return _POINTED.sub(r"\1", found[0]), found[1]
+    return _POINTED.sub(r"\1", found[0]) if "《" in found[0] else found[0], found[1]
 
 
 _POINTED = re.compile("《((?:那|这|第)[^》]*)》")
@@ -252,12 +252,11 @@ def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
 def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], language: str) -> tuple[Template, ...]:
     table = requests(language)
     main, extra = [*keys, "", ""][:2]
-    slot = f"{{{main}}}"
-    slot = titled(main, slot) if language == "zh" else slot
+    slot = titled(main, "{main}") if language == "zh" else "{main}"
     lines = table.get(kind, ())
     if language == "zh" and extra in _INSIDE_ZH:
         lines = tuple(line.replace("{main}的", f"{{main}}[{_INSIDE_ZH[extra]}]的") for line in lines)
-    common = tuple(compiled(line.replace("NOUN", noun).replace("{main}", slot)) for line in lines)
+    common = tuple(compiled(line.replace("{main}", slot)).about(noun, main) for line in lines)
     own = tuple(map(compiled, table.get(tool_id, ())))
     return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
 

@@ -25,6 +25,12 @@ _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "file": ((".bak", ".old", ".copy"), (".bak", ".old", ".copy")),
 }
 """What search results add to the words that were searched for."""
+_MAX_ROWS = 20
+"""Rows that are drawn at most for a search."""
+_CERTAIN = ("=", "unit", "id")
+"""Kinds of results that the generator of the call has no part in."""
+_UNUSED = random.Random(0)
+"""Stands for that generator where nothing is left to chance: making one takes longer than all the rest."""
 
 
 class World:
@@ -123,8 +129,7 @@ class World:
             if (planned := self._planned.get((tool.id, key, canonical_json(arguments[key])))) is not None:
                 return dict(planned)
         if tool.backing is not None:
-            rng = random.Random(derive_seed(self._seed, tool.id, canonical_json(arguments)))
-            context = Context(rng, self._language, None, self._pools, self.issue)
+            context = Context(self._chance(tool, arguments), self._language, None, self._pools, self.issue)
             return tool.backing.execute(tool.params, arguments, self, context)
         for param in tool.params:
             if param.kind == "ref" and param.key in arguments:
@@ -137,17 +142,17 @@ class World:
                 if tool.act == "cancel":
                     self.forget(kind, value)
                     self._cancelled.add((kind, value))
-        rng = random.Random(derive_seed(self._seed, tool.id, canonical_json(arguments)))
+        facts = known(tool.id, arguments, self._language)
+        rng = self._chance(tool, arguments) if _is_open(tool, facts) else _UNUSED
         self._echo = {
             str(param.spec["pool"]): str(arguments[param.key])
             for param in tool.params
             if param.kind == "pool" and param.key in arguments
         }
-        names = {param.key: arguments.get(param.key, param.default or 0) for param in tool.params}
+        inputs = {param.key: arguments.get(param.key, param.default or 0) for param in tool.params}
         result: dict[str, Any] = {}
         for field, spec in tool.out.items():
-            result[field] = self._field(spec, rng, {**names, **result})
-        result |= known(tool.id, arguments, self._language)
+            result[field] = inputs[field] = facts[field] if field in facts else self._field(spec, rng, inputs)
         result = in_asked_unit(result, arguments, self._language)
         if tool.act == "search":
             self._show_created(tool, arguments, result)
@@ -155,6 +160,10 @@ class World:
             pools = {str(p.spec["pool"]): str(arguments[p.key]) for p in tool.params if _is_text(p, arguments)}
             self._created.append((tool, pools, arguments, result))
         return result
+
+    def _chance(self, tool: BaseTool, arguments: Mapping[str, Any]) -> random.Random:
+        """What a call leaves to chance follows from the call."""
+        return random.Random(derive_seed(self._seed, tool.id, canonical_json(arguments)))
 
     def _show_created(self, tool: BaseTool, arguments: Mapping[str, Any], result: dict[str, Any]) -> None:
         """Put what was created under the same circumstances in the first row of a search of the same domain."""
@@ -174,14 +183,17 @@ class World:
         """`count` rows with different first columns, none of which was asked for; fewer where chance gives fewer."""
         rows: list[dict[str, Any]] = []
         first = next(iter(columns))
-        # Identifiers are issued for rows that are not shown, too: as many whatever the first columns are.
-        issues = any(_parsed(str(spec))[0] == "id" for spec in columns.values())
-        for _ in range(20):
-            if len(rows) == count and not issues:
+        taken = set(self._echo.values())
+        # As many identifiers are counted whatever the first columns are, so that later ones do not depend on those.
+        num_issued = sum(_kind(spec) == "id" for spec in columns.values()) * _MAX_ROWS + self._num_issued
+        for _ in range(_MAX_ROWS):
+            if len(rows) == count:
                 break
             row = {key: self._field(_wanted(key, item, names), rng, names) for key, item in columns.items()}
-            if len(rows) < count and row[first] not in {*self._echo.values(), *(r[first] for r in rows)}:
+            if row[first] not in taken:
+                taken.add(row[first])
                 rows.append(row)
+        self._num_issued = num_issued
         return rows
 
     def _field(self, spec: Any, rng: random.Random, names: Mapping[str, Any]) -> Any:
@@ -223,6 +235,21 @@ def _parsed(spec: str) -> tuple[str, str, tuple[str, ...]]:
     """Kind of a result's field, what stands after it, and the words of that."""
     kind, _, rest = spec.partition(" ")
     return kind, rest, tuple(rest.split())
+
+
+def _kind(spec: Any) -> str:
+    """Kind of a result's field; empty for rows."""
+    return "" if isinstance(spec, dict) else _parsed(str(spec))[0]
+
+
+def _is_open(tool: BaseTool, facts: Mapping[str, Any]) -> bool:
+    """Whether anything in a result is left to chance, where `facts` are known."""
+    return any(field not in facts and not _is_certain(spec) for field, spec in tool.out.items())
+
+
+def _is_certain(spec: Any) -> bool:
+    kind = _kind(spec)
+    return kind in _CERTAIN or (kind == "pick" and "/" not in spec)
 
 
 def _is_text(param: Param, arguments: Mapping[str, Any]) -> bool:

@@ -11,15 +11,17 @@ _ASKS = re.compile(r"[?？]|\bconfirm|\bcorrect\b|确认|吗[。!！]?$", re.I)
 _NOTHING = re.compile(
     r"\b(?:no (?:such |matching |available )?(?:results?|match(?:es)?|records?)\b|nothing (?:was )?found|"
     r"could ?n[o']t find any|did ?n[o']t find any|found nothing)|没有找到(?:任何|符合|相关)|未找到|没找到|查不到|"
-    r"找不到|没有(?:任何)?(?:符合|匹配|相关)的?(?:结果|记录)",
-    re.I,
+    r"找不到|没有(?:任何)?(?:符合|匹配|相关)的?(?:结果|记录)"
 )
+_IN_DENIALS = ("no", "find any", "没", "未找到", "不到")
+"""One of these stands in whatever `_NOTHING` finds; they are found sooner."""
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WEEKDAYS_ZH = "一二三四五六日"
 _WEEKDAY = rf"({'|'.join(_WEEKDAYS)})|(?:星期|周|礼拜)([{_WEEKDAYS_ZH}天])"
 _WEEKDAY_BEFORE = re.compile(rf"(?:{_WEEKDAY})[,，\s(（]*$", re.I)
 _WEEKDAY_AFTER = re.compile(rf"[,，\s(（]*(?:{_WEEKDAY})", re.I)
-_FULL_DATE = re.compile(r"\b[12]\d{3}\b|\d{4}年")
+_YEAR = re.compile(r"\d\d{3}(?!\d)")
+"""Without it there is no full date; it begins with one digit, so that the engine can skip to digits."""
 _REACH = 14
 """Characters beside a date in which its weekday may stand."""
 
@@ -50,7 +52,7 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
         return None
     asked = max((i for i, m in enumerate(reading.messages[:turn]) if m.role == "user"), default=0)
     found = [content for place, content in reading.results.items() if asked < place < turn]
-    if not any(is_error(content) or is_empty(content) for content in found) and _NOTHING.search(text):
+    if not any(is_error(content) or is_empty(content) for content in found) and _denies(text):
         return "answer_denies_result"
     for content in results:
         if not isinstance(content, dict) or len(content) > 2 or is_error(content):
@@ -67,18 +69,23 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
     return None
 
 
+def _denies(text: str) -> bool:
+    """Whether an answer says that nothing was found."""
+    lowered = text.lower()
+    return any(part in lowered for part in _IN_DENIALS) and _NOTHING.search(lowered) is not None
+
+
 def calendar(reading: Reading) -> str | None:
     """A full date that the system message or the assistant tells with its weekday has that weekday."""
     for message in reading.messages:
-        if message.role in ("system", "assistant") and _contradicts_weekday(message.content or ""):
+        text = message.content or ""
+        if message.role in ("system", "assistant") and _YEAR.search(text) and _contradicts_weekday(text):
             return "weekday_of_other_date"
     return None
 
 
 @lru_cache(maxsize=4096)
 def _contradicts_weekday(text: str) -> bool:
-    if not _FULL_DATE.search(text):
-        return False
     for start, end, (month, day, year) in dated(text):
         near = _WEEKDAY_BEFORE.search(text[max(0, start - _REACH) : start])
         near = near or _WEEKDAY_AFTER.match(text[end : end + _REACH])

@@ -15,14 +15,21 @@ _MODELS = (
     r"chat ?gpt|gpt-?[34]\w*|claude|gemini|bard|copilot|llama|qwen|mistral|deepseek|kimi|grok|ernie|"
     r"文心一言|通义千问|千问|讯飞星火|智谱清言|豆包|混元|盘古"
 )
-_IDENTITY = re.compile(  # every branch begins with a letter, so that the engine can skip to those
-    rf"(?:i am|i'm|my name is|you are|call me) (?:{_MODELS})\b|"
-    rf"(?:made|built|trained|developed|created|designed) by (?:{_VENDORS})\b|"
-    r"(?:i am|i'm|you are) an? (?:large )?(?:ai )?(?:language )?model (?:made|built|trained|developed|from|by)|"
-    r"as an? (?:ai(?: language)?|large language|language) model\b|as an ai(?: assistant)?,|"
-    rf"我(?:是|叫)(?:{_MODELS})|你(?:是|叫)(?:{_MODELS})|由(?:{_VENDORS})\s*(?:公司)?(?:开发|训练|研发|创造|打造)|"
-    r"作为(?:一[个名款])?(?:大型)?(?:ai|人工智能|语言)(?:语言)?(?:模型|助手)"
+_CLAIMS = (
+    (("i am", "i'm", "my name is", "you are", "call me"), rf" (?:{_MODELS})\b"),
+    (("made", "built", "trained", "developed", "created", "designed"), rf" by (?:{_VENDORS})\b"),
+    (
+        ("i am", "i'm", "you are"),
+        r" an? (?:large )?(?:ai )?(?:language )?model (?:made|built|trained|developed|from|by)",
+    ),
+    (("as a", "as an"), r" (?:ai(?: language)?|large language|language) model\b"),
+    (("as an ai",), r"(?: assistant)?,"),
+    (("我", "你"), rf"(?:是|叫)(?:{_MODELS})"),
+    (("由",), rf"(?:{_VENDORS})\s*(?:公司)?(?:开发|训练|研发|创造|打造)"),
+    (("作为",), r"(?:一[个名款])?(?:大型)?(?:ai|人工智能|语言)(?:语言)?(?:模型|助手)"),
 )
+# Every branch begins with a letter, not with a group of them, so that the engine can skip to these letters.
+_IDENTITY = re.compile("|".join(opening + rest for openings, rest in _CLAIMS for opening in openings))
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,})")
 _EXAMPLE_DOMAIN = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net)|[a-z0-9-]+\.(?:example|test|invalid|localhost))$")
 _PHONE = re.compile(  # ASCII: numbers stand right beside ideographs
@@ -40,6 +47,7 @@ _NATIONAL_ID = re.compile(
 )
 _SOCIAL_SECURITY = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])", re.ASCII)
 _CHECK_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_WORDS = re.compile(r"[a-z0-9]+")
 _UNITS = re.compile(r"[^\W_\u3400-\u9fff]+|[\u3400-\u9fff]")
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){8}")
 _SHORTEST_STUTTER = 12
@@ -67,14 +75,17 @@ def loops(reading: Reading) -> str | None:
 
 
 def _requests(reading: Reading) -> Iterator[tuple[int, str, str, str]]:
-    """Calls by the user turn they serve. One that failed may be tried again, and so may one whose result changed."""
+    """Calls of a tool that serves a user turn more than once, by the turn.
+
+    One that failed may be tried again, and so may one whose result changed.
+    """
     if len(reading.calls) < 2:
         return
     turns = list(accumulate(message.role == "user" for message in reading.messages))
-    for call in reading.calls:
-        if not is_error(call.result):
-            arguments, result = map(canonical_json, (call.arguments, call.result))
-            yield turns[call.turn], call.name, arguments, result
+    served = [(turns[call.turn], call.name) for call in reading.calls]
+    for call, place in zip(reading.calls, served, strict=True):
+        if served.count(place) > 1 and not is_error(call.result):
+            yield *place, canonical_json(call.arguments), canonical_json(call.result)
 
 
 def _repeats(items: Iterator[object]) -> bool:
@@ -90,7 +101,7 @@ def _stutters(text: str) -> bool:
     """Whether three or more words, or four or more ideographs, come three times in a row."""
     if len(text) < _SHORTEST_STUTTER * (3 if text.isascii() else 1):
         return False
-    words = _UNITS.findall(text.lower())
+    words = (_WORDS if text.isascii() else _UNITS).findall(text.lower())
     if len(words) < 9 or len(set(words)) > len(words) - 6:
         return False  # three times three words are at least six words that were there before
     if len({*zip(words, words[1:], words[2:], strict=False)}) > len(words) - 8:

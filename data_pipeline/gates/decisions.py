@@ -161,9 +161,11 @@ def failures(reading: Reading) -> str | None:
 
 def _repeats_failure(reading: Reading) -> bool:
     """Whether a call that failed is made again as it was; people may well ask twice, a declared row does not."""
+    if not any(is_error(call.result) or is_empty(call.result) for call in reading.calls[:-1]):
+        return False
     failed: set[str] = set()
     asked = 0
-    for call in reading.calls if len(reading.calls) > 1 else ():
+    for call in reading.calls:
         last = max((i for i in range(call.turn) if reading.messages[i].role == "user"), default=0)
         if last != asked and reading.declared_calls is None:
             failed.clear()

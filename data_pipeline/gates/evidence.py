@@ -84,7 +84,7 @@ _ALIKE = 0.8
 
 def follows(value: Any, words: str, today: date | None, schema: Mapping[str, Any] = MappingProxyType({})) -> bool:
     """Whether `value` is exactly what `words` mean."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or value is None or words == str(value):
         return True
     if isinstance(value, int | float):
         return any(abs(value - n) < 1e-6 for n in numbers(words)) or _as_duration(value, words, schema)

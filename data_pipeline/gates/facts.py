@@ -1,6 +1,7 @@
 """Facts in texts: numbers, dates, clock times, identifiers and names, and which of them were told before a turn."""
 
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -13,8 +14,8 @@ from data_pipeline.normalisers.aliases import other_names
 Day = tuple[int, int, int | None]
 """Month, day, and the year where it is told."""
 
-_DIGITS = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]++-?+)?+\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
-_DIGIT = re.compile(r"\d")
+_DIGITS = re.compile(r"\d(?:[\d.,:/-]*\d)?(?:[A-Za-z]+|[年月日号点])?")
+_IDEOGRAPH = re.compile(r"[\u4e00-\u9fff]")
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z-]*\d)(?=[\d-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _QUANTITY = re.compile(
     r"\d+(?:st|nd|rd|th|am|pm|[ap]|h|hrs?|mins?|m?s|[kcmn]?m|[km]?g|lbs?|oz|m?l|[kmgt]b|[kmg]?hz|k?wh?|k?cal|[mk]ph|"
@@ -97,7 +98,7 @@ def names(text: str) -> Iterator[str]:
     """Names, as far as they can be told from other words: quoted, capitalised, Latin among ideographs, places."""
     for match in _QUOTED.finditer(text):
         yield next(group for group in match.groups() if group)
-    if text.isascii() or not re.search(r"[\u4e00-\u9fff]", text):
+    if text.isascii() or not _IDEOGRAPH.search(text):
         for match in _CAPITALS.finditer(text):
             yield match[1] or match[2]
         return
@@ -124,12 +125,13 @@ class Told:
             for m in reading.messages
         ]
         self._cache: dict[tuple[str, int], Any] = {}
+        self._tokens: dict[int, set[str]] = {}
 
     def unknown_fact(self, text: str, turn: int) -> str | None:
         """Kind of the first fact in `text` that was not told before `turn`: date, time, identifier or number."""
         text = _LIST_MARK.sub(" ", text) if ". " in text or ")" in text or "、" in text else text
         tokens = _tokens(text)
-        if not tokens or all(self._has(self._tokens, token, turn) for token in tokens):
+        if not tokens or tokens <= self._tokens_before(turn):
             return None  # everything with digits stands in what was told as it is
         told = {(month, day) for month, day, _ in days(text)}
         if not all(self._has(self._days, day, turn) for day in told) and not self._day_is_open(told, turn):
@@ -202,9 +204,10 @@ class Told:
             self._cache[key] = compute(self._texts[place])
         return self._cache[key]
 
-    def _tokens(self, place: int) -> set[str]:
-        found: set[str] = self._of("tokens", place, _tokens)
-        return found
+    def _tokens_before(self, turn: int) -> set[str]:
+        if turn not in self._tokens:
+            self._tokens[turn] = set().union(*(self._of("tokens", place, _tokens) for place in range(turn)))
+        return self._tokens[turn]
 
     def _folded(self, place: int) -> str:
         text: str = self._of("text", place, fold)
@@ -249,8 +252,16 @@ class Told:
 
 
 def _tokens(text: str) -> set[str]:
-    """Everything with digits; many texts have none, and one digit is found sooner than what may stand before it."""
-    return set(_DIGITS.findall(text)) if _DIGIT.search(text) else set()
+    """Everything with digits, and the letters before them ("CA-1234"), which a pattern would seek in every word."""
+    found: set[str] = set()
+    end = 0
+    for match in _DIGITS.finditer(text):
+        before = text[end : match.start()]
+        word = before.removesuffix("-")
+        bare = word.rstrip(string.ascii_letters)
+        end = match.end()
+        found.add(match[0] if bare == word else before[len(bare) :] + match[0])
+    return found
 
 
 def _sizes(content: Any) -> Iterator[int]:

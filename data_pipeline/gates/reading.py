@@ -2,12 +2,12 @@
 
 import json
 import re
+import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from data_pipeline.normalisers import dates
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
@@ -17,13 +17,13 @@ Leaves = Mapping[str, Any]
 
 View = TypeVar("View")
 
+_IN_NAMES = frozenset(string.ascii_letters + string.digits + "_-")
 _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _ERROR_KEYS = frozenset({"error", "errors", "error_code", "error_message"})
 _FAILED = frozenset({"error", "failed", "failure", "not_found", "sold_out", "invalid", "conflict", "unavailable"})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call with what surrounds it."""
 
     turn: int
@@ -40,12 +40,17 @@ class Call:
 
 
 class Reading:
-    """What gates ask of a conversation; every answer is computed at most once."""
+    """What gates ask of a conversation; no answer is computed twice."""
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.messages: Sequence[Message] = conversation.messages
         self.facts: Mapping[str, Any] = conversation.metadata or {}
+        decoded = {i: _json_or_text(m.content or "") for i, m in enumerate(self.messages) if m.role == "tool"}
+        self.results: Mapping[int, Any] = {i: content for i, (content, _) in decoded.items()}
+        """Place of a tool message → its decoded content; text that is no JSON stays text."""
+        self.plain_results = not all(is_json for _, is_json in decoded.values())
+        """Whether a tool message is no JSON."""
         self._before: dict[tuple[str, int], str] = {}
         self._views: dict[Callable[[Reading], Any], Any] = {}
 
@@ -84,23 +89,7 @@ class Reading:
     def declared_calls(self) -> Sequence[Mapping[str, Any]] | None:
         """The writer's notes on the calls; None where it wrote none (language models, imported data)."""
         noted = self.facts.get("calls")
-        return (
-            noted if isinstance(noted, list) and all(isinstance(n, Mapping) and "spans" in n for n in noted) else None
-        )
-
-    @cached_property
-    def results(self) -> Mapping[int, Any]:
-        """Place of a tool message → its decoded content; text that is no JSON stays text."""
-        return {i: content for i, (content, _) in self._decoded.items()}
-
-    @property
-    def plain_results(self) -> bool:
-        """Whether a tool message is no JSON."""
-        return not all(is_json for _, is_json in self._decoded.values())
-
-    @cached_property
-    def _decoded(self) -> Mapping[int, tuple[Any, bool]]:
-        return {i: _json_or_text(m.content or "") for i, m in enumerate(self.messages) if m.role == "tool"}
+        return noted if isinstance(noted, list) and all(isinstance(n, dict) and "spans" in n for n in noted) else None
 
     @cached_property
     def chinese(self) -> bool:
@@ -154,15 +143,11 @@ def stands_alone(name: str, text: str) -> list[int]:
     while start >= 0:
         end = start + len(name)
         before, after = text[start - 1 : start], text[end : end + 2]
-        dotted = after[:1] == "." and _in_name(after[1:])
-        if not (before == "." or _in_name(before) or _in_name(after[:1]) or dotted):
+        dotted = after[:1] == "." and after[1:] in _IN_NAMES
+        if not (before == "." or before in _IN_NAMES or after[:1] in _IN_NAMES or dotted):
             ends.append(end)
         start = text.find(name, start + 1)
     return ends
-
-
-def _in_name(char: str) -> bool:
-    return char.isascii() and (char.isalnum() or char in ("_", "-"))
 
 
 def fold(text: str) -> str:

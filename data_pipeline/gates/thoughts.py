@@ -29,7 +29,7 @@ def thoughts(reading: Reading) -> str | None:
             continue  # before a question it works out values that the user may still change
         # The arguments that the thought leads to may be named, too, and the number of calls.
         leads_to = next((call.turn for call in reading.calls if call.turn >= turn), turn)
-        uncounted = _PLACE.sub(" ", thought)
+        uncounted = _PLACE.sub(" ", thought) if "[" in thought else thought
         if len(calls) > 1:
             uncounted = re.sub(rf"(?<!\d){len(calls)}(?![\d.])", " ", uncounted)
         if reading.view(Told).unknown_fact(uncounted, leads_to + 1):

@@ -40,6 +40,7 @@ class OpenAITeacher:
     """Asks for `conversations_per_tool_set` conversations of one tool set a request."""
 
     name = "openai"
+    makes_circles = True
 
     def __init__(self, planner: Planner, config: GenerateConfig, cache_dir: Path, backoff_s: float = 1.0) -> None:
         """Raises GenerationError: no model named, or no key in the environment."""

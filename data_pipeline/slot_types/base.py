@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 Spec = Mapping[str, Any]
 """Slot specification: its type "t" and what the type takes."""
@@ -20,18 +21,19 @@ TENS_EN = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "sevent
 DIGITS_ZH = "零一二三四五六七八九"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One argument and the user's words for it."""
+class Value(NamedTuple):
+    """One argument and the user's words for it.
+
+    A tuple, like everything of which a conversation has several: a frozen dataclass takes three times as long to make.
+    """
 
     arg: Any
     text: str
-    leaves: Mapping[str, Any] = field(default_factory=dict)
+    leaves: Mapping[str, Any] = MappingProxyType({})
     """Path inside the argument ("" for itself, "0.name" …) → the words that carry the leaf."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What sampling may depend on besides the slot."""
 
     rng: random.Random

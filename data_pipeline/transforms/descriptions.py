@@ -200,7 +200,7 @@ def _notes_en(field: Field, optional: bool, rng: random.Random) -> list[str]:
     notes: list[str] = []
     if field.meanings:
         notes.append(", ".join(f"{value} = {english}" for value, (english, _) in field.meanings.items()))
-    if field.unit and not re.search(rf"(?<!\w){re.escape(field.unit)}(?!\w)", field.noun):
+    if field.unit and not _tells(field.noun, field.unit):
         code = "code" in field.unit or "name" in field.unit or "," in field.unit
         notes.append(
             field.unit if code else rng.choice((f"in {field.unit}", f"in {field.unit}", f"unit: {field.unit}"))
@@ -230,6 +230,12 @@ def _notes_en(field: Field, optional: bool, rng: random.Random) -> list[str]:
     elif field.examples and rng.random() < 0.25:
         notes.append(f"e.g. {rng.choice(field.examples)}")
     return notes
+
+
+@lru_cache(maxsize=1024)
+def _tells(noun: str, unit: str) -> bool:
+    """Whether a noun already tells the unit ("portion in grams")."""
+    return re.search(rf"(?<!\w){re.escape(unit)}(?!\w)", noun) is not None
 
 
 def _field_zh(field: Field, style: Style, rng: random.Random) -> str:

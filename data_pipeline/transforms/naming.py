@@ -106,9 +106,14 @@ def cased(name: str, case: str) -> str:
     return first + "".join(word[:1].upper() + word[1:] for word in parts[1:])
 
 
+def renames_results(style: Style) -> bool:
+    """Whether keys of results are written otherwise than in the catalogue."""
+    return style.habits is not None and style.habits.camel_results
+
+
 def result_key(key: str, style: Style) -> str:
     """How a key of results is written; some keys, such as "error", are the same everywhere."""
-    return cased(key, "camel") if style.habits is not None and style.habits.camel_results else key
+    return cased(key, "camel") if renames_results(style) else key
 
 
 def parameter_names(shape: Shape, style: Style, rng: random.Random, opaque: bool) -> dict[str, str]:

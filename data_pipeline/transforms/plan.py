@@ -146,6 +146,8 @@ def _money(param: Param, field: Field, vendor: Vendor) -> Transform | None:
 
 
 def _unit(param: Param, field: Field, vendor: Vendor) -> Transform | None:
+    if not field.unit:
+        return None
     wanted = vendor.habits.fraction if field.unit == "percent" else vendor.habits.scaled
     targets = [to for unit, to in FACTORS if unit == field.unit]
     if not wanted or not targets or field.schema.get("type") not in ("integer", "number"):

@@ -1,12 +1,32 @@
-"""JSON text as shards and calls hold it. `json.dumps` with such options builds an encoder a value; here is one for all.
+"""JSON text as shards and calls hold it.
 
 Values are trees (decoded JSON, or built from it), so the encoders do not look for circles.
 """
 
 import json
+import json.encoder
+from collections.abc import Callable
+from typing import Any
 
-json_text = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
+def _encoder(sort_keys: bool) -> Callable[[Any], str]:
+    """`encode` of a JSONEncoder, with a C encoder that is made once, in the way `JSONEncoder.iterencode` makes one.
+
+    That makes it anew for each value, which takes longer than most values do.
+    """
+    options = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=sort_keys)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # a Python without C accelerators
+        return options.encode
+    separators = options.key_separator, options.item_separator
+    pieces = make(
+        None, options.default, json.encoder.encode_basestring, options.indent, *separators, sort_keys, False, True
+    )
+    return lambda value: "".join(pieces(value, 0))
+
+
+json_text = _encoder(sort_keys=False)
 """A value as JSON text, its keys in their own order, letters of any script as they are."""
 
-canonical_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True).encode
+canonical_json = _encoder(sort_keys=True)
 """The same with sorted keys: equal values give equal texts."""

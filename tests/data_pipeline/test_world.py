@@ -50,6 +50,15 @@ def test_what_is_laid_down_holds_for_that_value_alone_and_changes_nothing_else(w
     assert other["status"] in ("confirmed", "已确认") and world.knows("booking", other["booking_id"])
 
 
+def test_identifiers_after_a_search_do_not_depend_on_its_rows():
+    worlds = [World(5, CATALOGUE.pools, "en") for _ in range(8)]
+    rows = [world.execute(TOOLS["list_bookings"], {"limit": i})["results"] for i, world in enumerate(worlds)]
+    assert all(
+        world.knows("booking", row["booking_id"]) for world, shown in zip(worlds, rows, strict=True) for row in shown
+    )
+    assert rows[0] != rows[1] and len({world.issue("order") for world in worlds}) == 1
+
+
 def test_a_search_finds_what_was_created_under_the_same_circumstances(world):
     world.execute(TOOLS["create_event"], EVENT)
     rows = world.execute(TOOLS["list_events"], {"date": EVENT["date"]})["results"]
