@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training.checkpoint_files import seal
 from training.ranks import run_ranks
 from training.test_engines import make_engine
 from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_config, with_train
@@ -20,9 +21,10 @@ from fcdist.config.types import Config
 from fcdist.errors import DataError, FcdistError, ShardError, TrainingError
 from fcdist.training import agreement
 from fcdist.training.agreement import check_same_start, describe_differences
-from fcdist.training.checkpoint import Checkpoints
+from fcdist.training.checkpoint import LOSSES, Checkpoints
 from fcdist.training.distributed import get_rank, get_world_size, on_every_rank
 from fcdist.training.failures import BadPack, BadStepError, FailedSteps, LossGuard, read_failure, write_failure
+from fcdist.training.finding import STATE, newest_checkpoint, read_state
 from fcdist.training.identity import Identity
 from fcdist.training.log import Log
 from fcdist.training.loop import train
@@ -238,6 +240,31 @@ def test_a_loss_explodes_only_above_the_median_of_enough_steps():
     with pytest.raises(BadStepError, match=r"step 12: the loss explodes: 4\.100 where the steps before had 1\.000"):
         guard.check(12, 4.1, lambda: [BadPack(0, 1, (3,))])
     LossGuard(0).check(1, 1e9, list)
+
+
+def test_a_resumed_run_finds_the_same_step_too_bad_as_the_uninterrupted_one(tmp_path):
+    cfg, poison = with_train(tiny_config(), save_every=1), {13: 1e3}
+    outcome, *_ = run(cfg, tmp_path, poison, num_steps=14)
+    assert outcome.startswith("step 13: the loss explodes")
+    newest = newest_checkpoint(tmp_path / "checkpoints")
+    state = read_state(newest)
+    assert state["step"] == 12 and len(state[LOSSES]) == 12
+    again, _, records = run(cfg, tmp_path, poison, num_steps=14)
+    assert again == outcome and records == [], "the first step after the resume is guarded"
+
+    del state[LOSSES]  # a checkpoint from before the losses were kept: the guard begins anew
+    (newest / STATE).write_text(json.dumps(state))
+    seal(newest)
+    unguarded, _, records = run(cfg, tmp_path, poison, num_steps=14)
+    assert unguarded == "0" and [record["step"] for record in records] == [13, 14]
+
+
+def test_the_guard_remembers_as_many_losses_as_it_uses():
+    guard, restored = LossGuard(3.0), LossGuard(3.0)
+    for step in range(1, 80):
+        guard.check(step, 1 + step / 1000, list)
+    restored.restore(json.loads(json.dumps(guard.losses)))
+    assert restored.losses == guard.losses == [1 + step / 1000 for step in range(30, 80)]
 
 
 def test_a_kept_step_is_read_back_and_a_missing_one_names_those_there(tmp_path):
