@@ -4,7 +4,6 @@ The page needs no network: style, script and samples are inside it.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from data_pipeline.data_card_facts import LENGTHS, CardFacts
 from data_pipeline.diversity import Diversity
 from data_pipeline.inputs import Input
 from data_pipeline.shard_worker import flatten_yields
+from fcdist.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN, PAGE = "data_card.md", "data_card.html"
@@ -81,13 +81,7 @@ def write_card(folder: Path, values: Mapping[str, Any]) -> list[Path]:
 
 
 def _write(path: Path, environment: Environment, values: Mapping[str, Any]) -> Path:
-    text = environment.get_template(f"{path.name}.jinja").render(values)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_text(path, environment.get_template(f"{path.name}.jinja").render(values))
     return path
 
 

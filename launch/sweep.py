@@ -13,6 +13,7 @@ from rich.table import Table
 from fcdist.config.run_folder import CONFIG_NAME, write_config
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
+from fcdist.files import write_text
 from launch.jobs import Job, build_job
 from launch.pipeline import Step, data_steps
 
@@ -102,7 +103,7 @@ def report_sweep(config: Config, members: Sequence[Member], console: Console) ->
 
 
 def _write_manifest(config: Config, rows: Sequence[dict[str, Any]]) -> None:
-    Path(config.run_dir, MANIFEST).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_text(Path(config.run_dir, MANIFEST), json.dumps(rows, indent=2) + "\n")
 
 
 def _describe(values: dict[str, Any]) -> str:

@@ -15,8 +15,6 @@ RUN/
   evaluation/            results.json, report.html, answers of every row
 """
 
-import os
-import secrets
 from pathlib import Path
 
 import yaml
@@ -24,6 +22,7 @@ import yaml
 from fcdist.config.mapping import from_mapping, to_mapping
 from fcdist.config.types import Config
 from fcdist.errors import ConfigError
+from fcdist.files import write_text
 
 CONFIG_NAME = "config.yaml"
 AUDIT_REPORT = "report.json"
@@ -42,12 +41,9 @@ def read_config(run_dir: Path, name: str = CONFIG_NAME) -> Config:
 
 
 def write_config(config: Config, run_dir: Path, name: str = CONFIG_NAME) -> Path:
-    """Freeze `config` into the run folder, written beside and renamed: other hosts may read it at the same time."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    """Freeze `config` into the run folder, whole at once: other hosts may read it at the same time."""
     path = run_dir / name
-    beside = path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}")
-    beside.write_text(yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True))
     return path
 
 

@@ -20,6 +20,7 @@ from fcdist.evaluation.summary import (
     row_name,
     summary_table,
 )
+from fcdist.files import write_text
 from fcdist.schema.shards import read_records
 
 __all__ = ["build_report", "read_results", "render_page", "summary_table", "write_report"]
@@ -75,9 +76,7 @@ def build_report(evaluation: Path, log: Path, store: Path) -> Path:
     counts = _data_facts(store)
     answers = {row: _records(evaluation / f"answers-{row}.jsonl") for row in present_rows(results)}
     path = evaluation / "report.html"
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(render_page(results, metrics, counts, answers), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, render_page(results, metrics, counts, answers))
     return path
 
 

@@ -9,7 +9,6 @@ folder/
 import hashlib
 import json
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from fcdist.errors import SchemaError, ShardError
+from fcdist.files import partial_path, write_text
 from fcdist.schema.checks import check_conversation
 from fcdist.schema.conversation import Conversation
 
@@ -56,7 +56,7 @@ class ShardWriter:
         self.path = path
         self.counts: Counter[str] = Counter()
         """Conversations written, by category."""
-        self._partial = _partial_path(path)
+        self._partial = partial_path(path)
 
     def __enter__(self) -> "ShardWriter":
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,19 +81,8 @@ class ShardWriter:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside and rename, so that a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial_path(path)
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _partial_path(path: Path) -> Path:
-    # Jobs on several machines may publish the same file at once; each must write beside on its own.
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    """Write indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
 
 def file_sha256(path: Path) -> str:

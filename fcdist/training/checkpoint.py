@@ -3,7 +3,7 @@
     RUN/checkpoints/step-000123/
       engine/part-…            fp32 masters and moments, each rank's part; fits any world size, ZeRO stage and engine
       trainable.safetensors    trainable weights, whole; what export and evaluation read
-      state.json               step, cursor, settings, fingerprints, versions
+      state.json               step, cursor, recent losses, settings, fingerprints, versions
       MANIFEST.json            size and sha256 of every file; written last
 
 Nothing in it is pickled, and nothing is unpickled. Random generators are not stored: each step seeds them by (seed,
@@ -24,6 +24,7 @@ from fcdist.config.types import TrainConfig
 from fcdist.errors import CheckpointError
 from fcdist.training.distributed import gather_objects, get_rank, get_world_size, on_every_rank, on_rank_zero, shared
 from fcdist.training.engine import Engine, StepSource
+from fcdist.training.failures import LossGuard
 from fcdist.training.finding import FORMAT, checkpoints_by_step, find_damage, read_state
 from fcdist.training.fragments import FragmentReader, HostCopy, share
 from fcdist.training.identity import Identity, versions
@@ -32,6 +33,8 @@ from fcdist.training.tensor_file import TensorSpec
 
 logger = logging.getLogger(__name__)
 
+LOSSES = "recent_losses"
+"""In state.json: of the last steps, which `LossGuard` holds the next one against."""
 RESUME_TOLERANCE = 1e-6
 """Relative difference of fp32 losses in the steps after a resume on another world size, stage or engine. The tests hold
 it; measured on the debug model were 5e-8 for losses and 3e-7 for gradient norms."""
@@ -52,13 +55,16 @@ class Checkpoints:
         self._background = Background() if cfg.async_save else None
         self._found: tuple[Path, dict[str, Any]] | None = None
 
-    def save(self, step: int, engine: Engine, loader: StepSource, wait: bool = True) -> None:
+    def save(
+        self, step: int, engine: Engine, loader: StepSource, guard: LossGuard | None = None, wait: bool = True
+    ) -> None:
         """Save the state after `step`. Every rank calls it.
 
         Args:
             step: steps done.
             engine: its part of the state is written.
             loader: its cursor is written.
+            guard: the losses that it remembers are written.
             wait: whether the checkpoint must be there on return. Otherwise train.async_save may write it while the next
                 steps run; at most one save is under way.
 
@@ -71,7 +77,7 @@ class Checkpoints:
         fragments = engine.fragments()
         if engine.is_replicated:
             fragments = share(fragments, get_rank(), get_world_size())
-        snapshot = Snapshot(step, fragments, engine.weight_specs(), self._state(step, engine, loader))
+        snapshot = Snapshot(step, fragments, engine.weight_specs(), self._state(step, engine, loader, guard))
         if self._background and not wait:
             self._background.start(self._publisher, snapshot)
         else:
@@ -86,7 +92,7 @@ class Checkpoints:
         """Refuse a foreign checkpoint before the model is loaded. Every rank calls it. Raises CheckpointError."""
         self._found = self._find()
 
-    def resume(self, engine: Engine, loader: StepSource) -> int:
+    def resume(self, engine: Engine, loader: StepSource, guard: LossGuard | None = None) -> int:
         """Restore the newest complete checkpoint of this run. Every rank calls it.
 
         Returns:
@@ -102,6 +108,8 @@ class Checkpoints:
         on_every_rank(told(lambda: _read_fragments(path, state, engine)))
         engine.restored(int(state["optimizer_steps"]))
         loader.load_state_dict(state["cursor"])
+        if guard is not None:
+            guard.restore(state.get(LOSSES, ()))  # checkpoints from before it was kept have none
         if get_rank() == 0:
             logger.info("resumed from %s", path)
         return int(state["step"])
@@ -135,12 +143,13 @@ class Checkpoints:
             )
         return state
 
-    def _state(self, step: int, engine: Engine, loader: StepSource) -> dict[str, Any]:
+    def _state(self, step: int, engine: Engine, loader: StepSource, guard: LossGuard | None) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "step": step,
             "optimizer_steps": engine.steps_done,
             "cursor": dict(loader.state_dict()),
+            LOSSES: guard.losses if guard else [],
             "world_size": get_world_size(),
             "protocol": self._identity.config["protocol"]["name"],
             "fingerprints": dict(self._identity.fingerprints),

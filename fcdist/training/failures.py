@@ -4,7 +4,7 @@ import json
 import logging
 import statistics
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,6 +53,15 @@ class LossGuard:
     def __init__(self, max_rise: float) -> None:
         self._max_rise = max_rise
         self._losses: deque[float] = deque(maxlen=HISTORY)
+
+    @property
+    def losses(self) -> list[float]:
+        """What the next step is held against, oldest first; a checkpoint keeps it."""
+        return list(self._losses)
+
+    def restore(self, losses: Iterable[float]) -> None:
+        """Go on with the `losses` of a checkpoint, so that a resumed run decides as one that was never interrupted."""
+        self._losses = deque(losses, maxlen=HISTORY)
 
     def check(self, step: int, loss: float, packs: Callable[[], Sequence[BadPack]]) -> None:
         """Take the mean loss of a step over all ranks; `packs` gathers its packs from them if they are needed.

@@ -54,8 +54,8 @@ def train(
     watchdog: Watchdog,
 ) -> int:
     """Train to the last step, from the newest complete checkpoint if there is one. Returns the exit code."""
-    step, num_steps = checkpoints.resume(engine, loader), loader.num_steps
     guard = LossGuard(cfg.train.max_loss_rise)
+    step, num_steps = checkpoints.resume(engine, loader, guard), loader.num_steps
     failed.resume(step)
     log.start(step, num_steps)
     while step < num_steps:
@@ -74,7 +74,7 @@ def train(
         if last or (is_due(step, cfg.train.eval_every) and not stopping):
             log.validation(step, validate(engine))
         if last or stopping or is_due(step, cfg.train.save_every):
-            checkpoints.save(step, engine, loader, wait=last or stopping)
+            checkpoints.save(step, engine, loader, guard, wait=last or stopping)
         if stopping and not last:
             stop.leave_marker(step)
             return REQUEUE

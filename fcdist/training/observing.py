@@ -13,6 +13,7 @@ from fcdist.data.batch import Batch
 from fcdist.errors import FcdistError, TrainingError
 from fcdist.training.distributed import get_rank, get_world_size
 from fcdist.training.engine import Engine
+from fcdist.training.estimates.fitting import advice
 from fcdist.training.estimates.hardware import GIB
 from fcdist.training.estimates.memory import estimate_memory
 from fcdist.training.failures import BadPack, name_examples, write_failure
@@ -126,7 +127,8 @@ class ObservedEngine:
                 f"(`fcdist show --failure {step}`)"
             )
         return (
-            f"{where}{what}: out of memory{_held(self.device)}. {expected_peak(self._cfg)}{advice(self._cfg)}. "
+            f"{where}{what}: out of memory{_held(self.device)}. {expected_peak(self._cfg)}"
+            f"{advice(self._cfg, get_world_size())}. "
             f"Cause: {first_line(error)}"
         )
 
@@ -162,23 +164,6 @@ def expected_peak(cfg: Config) -> str:
     except (FcdistError, RuntimeError, MemoryError):  # the cause of the failure must be told in any case
         return ""
     return f"Estimated peak {plan.peak / GIB:.1f} GiB for the largest pack ({plan.tokens:,} tokens on a rank). "
-
-
-def advice(cfg: Config) -> str:
-    """The three settings that would help most, of those not yet used, the cheapest first."""
-    offload = not cfg.zero.offload_optimizer and cfg.zero.engine == "deepspeed"
-    options = [
-        (cfg.batch.micro_batch_size > 1, f"batch.micro_batch_size=1 (now {cfg.batch.micro_batch_size})"),
-        (not cfg.train.activation_checkpointing, "train.activation_checkpointing=true (about a third more time)"),
-        (cfg.zero.engine == "local", "zero=zero2 (shards the optimizer over the ranks)"),
-        (cfg.zero.engine == "deepspeed" and cfg.zero.stage < 3, f"zero=zero3 (now stage {cfg.zero.stage})"),
-        (cfg.tuning.mode == "full", "tuning=lora (no optimizer state for the model's own weights)"),
-        (True, f"batch.seq_len={cfg.batch.seq_len // 2} (now {cfg.batch.seq_len}; longer examples are then refused)"),
-        (offload, "zero.offload_optimizer=true"),
-        (True, "more ranks (launch.nodes, launch.nproc_per_node), over which ZeRO spreads its state"),
-    ]
-    helpful = [text for applies, text in options if applies][:3]
-    return f"What would help: {'; '.join(helpful)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ By this arithmetic a full fine-tune of 70e9 parameters on 64 ranks writes 13 GB 
 weights by rank 0, which reads 280 GB for it; at 2 GB/s 7 s and 3.5 minutes, the latter a case for train.async_save.
 """
 
+import errno
 import json
 import logging
 import shutil
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 TRAINABLE, ENGINE = "trainable.safetensors", "engine"
 SPARE = 1 << 24
 """Bytes beyond the tensors that a checkpoint may take: headers, state, manifest."""
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota of the disk is used up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,11 @@ def told(action: Callable[[], T]) -> Callable[[], T]:
         try:
             return action()
         except OSError as error:
-            raise CheckpointError(str(error)) from error
+            if error.errno not in FULL:
+                raise CheckpointError(str(error)) from error
+            raise CheckpointError(
+                f"{FULL[error.errno]}: {error}. Make room there, in space or in number of files, and the same command "
+                "goes on from the newest checkpoint"
+            ) from error
 
     return run

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
@@ -34,34 +34,72 @@ class Sink(Protocol):
 
 
 class JsonlSink:
-    """The source of truth: one JSON object a line, flushed at once, so that a killed run loses nothing."""
+    """The source of truth: one JSON object a line, on disk at once, so that a killed run loses nothing.
+
+    What a full disk does not take waits in memory and is tried again with every further record.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._after: int | None = None
+        """Records of later steps on the disk are not of this session and go first; None: not yet known."""
+        self._size: int | None = None
+        """Bytes that stay on the disk; None: the file is not yet cut to `_after`."""
+        self._waiting = b""
+        self._works = True
 
     def resume(self, step: int) -> None:
         """Keep the whole lines up to `step` and append from there."""
-        kept = [line for line in _lines(self._path) if _step_of(line) <= step]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        write_file(temporary, ["".join(f"{line}\n" for line in kept).encode()])
-        rename(temporary, self._path)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._after, self._size = step, None
+        self._flush()
 
     def write(self, record: Mapping[str, float]) -> None:
-        """Append and flush."""
-        if self._file is None:
-            self.resume(int(record["step"]) - 1)
-        assert self._file is not None
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Append."""
+        if self._after is None:
+            self._after = int(record["step"]) - 1
+        self._waiting += f"{json.dumps(record)}\n".encode()
+        self._flush()
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        """Try what still waits once more."""
+        if self._waiting:
+            self._flush()
+        if self._waiting:
+            logger.warning("%s lacks the last records, which the disk did not take", self._path)
+
+    def _flush(self) -> None:
+        """Write what waits. One warning when the disk begins to refuse it, and one when it takes it again."""
+        try:
+            if self._size is None:
+                self._size = self._cut()
+            self._append(self._size)
+        except OSError as error:
+            if self._works:
+                logger.warning("%s cannot be written: %s. Records wait until it can", self._path, error)
+            self._works = False
+            return
+        if not self._works:
+            logger.warning("%s is written again, no record is missing", self._path)
+        self._works = True
+
+    def _cut(self) -> int:
+        kept = [line for line in _lines(self._path) if _step_of(line) <= (self._after or 0)]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        written = write_file(temporary, ["".join(f"{line}\n" for line in kept).encode()])
+        rename(temporary, self._path)
+        return written.size
+
+    def _append(self, size: int) -> None:
+        """Write at the end of what stays: the torn line that a full disk left is finished, not begun again."""
+        handle = os.open(self._path, os.O_WRONLY)
+        try:
+            while self._waiting:
+                written = os.pwrite(handle, self._waiting, size)
+                size, self._waiting = size + written, self._waiting[written:]
+                self._size = size
+        finally:
+            os.close(handle)
 
 
 class TensorBoardSink:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fcdist.config.run_folder import write_config
 from fcdist.errors import ConfigError
+from fcdist.files import write_text
 from launch.cluster.queue import cancel, look, submit
 from launch.cluster.scripts import render_script
 from launch.cluster.tasks import Task, jobs_dir
@@ -73,7 +74,7 @@ def submit_tasks(tasks: Sequence[Task], folder: Path) -> list[Submitted]:
         for task in tasks:
             (jobs_dir(folder) / task.marker).unlink(missing_ok=True)
             path = jobs_dir(folder) / f"{task.name}.sbatch"
-            path.write_text(scripts[task.name], encoding="utf-8")
+            write_text(path, scripts[task.name])
             write_config(task.config, Path(task.config.run_dir), task.config_name)
             job_id = submit(path, [found[name].job_id for name in task.after if name in found])
             found[task.name] = _submitted(task, job_id, folder, path)
@@ -126,4 +127,4 @@ def _submitted(task: Task, job_id: str, folder: Path, script: Path) -> Submitted
 
 def _record(jobs: Sequence[Submitted], folder: Path) -> None:
     text = json.dumps([asdict(job) for job in jobs], indent=2)
-    (jobs_dir(folder) / RECORD).write_text(f"{text}\n", encoding="utf-8")
+    write_text(jobs_dir(folder) / RECORD, f"{text}\n")  # whole: it tells which jobs are queued already

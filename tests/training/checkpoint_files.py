@@ -90,3 +90,14 @@ class Disk:
             self._dirty.add(self._paths[args[0]])
         elif name == "fsync":
             self._dirty.discard(self._paths.get(args[0], ""))
+
+
+def fill(disk: Path, free: int = 0) -> Path:
+    """Take the space of a file system but for `free` bytes, with a file whose path is returned."""
+    ballast = disk / "ballast"
+    space = os.statvfs(disk)
+    room = space.f_bavail * space.f_frsize - free
+    with ballast.open("wb") as file:
+        if room > 0:
+            os.posix_fallocate(file.fileno(), 0, room)
+    return ballast

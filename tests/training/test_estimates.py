@@ -28,7 +28,7 @@ from fcdist.model.precision import dtype_of
 from fcdist.training.engine import build_engine
 from fcdist.training.estimates import activations, memory
 from fcdist.training.estimates.activations import count_weights, estimate_activations, outline
-from fcdist.training.estimates.fitting import fitting_settings
+from fcdist.training.estimates.fitting import advice, fitting_settings, single_changes
 from fcdist.training.estimates.flops import Shape, attended_pairs
 from fcdist.training.estimates.hardware import GIB, GPUS
 from fcdist.training.estimates.memory import estimate_memory, state_parts
@@ -282,6 +282,55 @@ def test_what_fits_is_tried_and_fits(folder):
     assert fitting_settings(cfg, 4, 0.5, memory.CONTEXT) == []
     together = fitting_settings(cfg, 4, 0.5, int(memory.CONTEXT * 1.05))
     assert together and all(" " in a.overrides for a in together)
+
+
+def named(cfg: Config, world_size: int) -> list[str]:
+    return [change.overrides for change in single_changes(cfg, world_size)]
+
+
+def test_changes_depend_on_the_ranks(folder):
+    cfg = replace(config(folder, "full"), batch=BatchConfig(seq_len=2048), zero=ZeroConfig(engine="local"))
+    alone = ["train.activation_checkpointing=true", "zero=zero3_offload", "batch.seq_len=1024", "tuning=lora"]
+    assert named(cfg, 1) == alone
+    sharding = ["zero=zero2", "zero=zero3", "batch.sequence_parallel=3"]
+    assert named(cfg, 6) == [alone[0], *sharding, *alone[1:]]
+
+
+def test_more_ranks_share_a_pack_only_where_ranks_and_heads_divide(folder):
+    """The model has three attention heads."""
+
+    def more(now: int, world_size: int) -> list[str]:
+        names = named(replace(config(folder), batch=BatchConfig(sequence_parallel=now)), world_size)
+        return [name.partition("sequence_parallel=")[2] for name in names if "sequence_parallel" in name]
+
+    cases = {(1, 1): [], (1, 2): [], (1, 3): ["3"], (1, 5): [], (1, 6): ["3"], (3, 3): [], (3, 6): [], (3, 9): []}
+    assert {case: more(*case) for case in cases} == cases
+
+
+def test_every_change_is_one_that_lowers_the_estimate(folder):
+    batch = BatchConfig(seq_len=2048, micro_batch_size=2)
+    cfg = replace(config(folder, "full"), batch=batch, zero=ZeroConfig(engine="local"))
+    peak = estimate_memory(cfg, 6).peak
+    for change in single_changes(cfg, 6):
+        if change.key != "zero":  # ZeRO-3's buffers may outweigh what it divides of so small a model
+            assert estimate_memory(change.apply(cfg), 6).peak < peak, change.overrides
+
+
+def test_advice_names_the_mildest_change_of_each_setting_and_none_that_is_made(folder):
+    cfg = replace(config(folder, "full", checkpointing=True), zero=ZeroConfig(engine="local"))
+    cfg = replace(cfg, batch=BatchConfig(seq_len=4096, micro_batch_size=2))
+    assert advice(cfg, 6) == (
+        "What would help: batch.micro_batch_size=1 (now 2); zero=zero2 (shards the optimizer over 6 ranks); "
+        "batch.sequence_parallel=3 (now 1; so many ranks divide the activations of a pack)"
+    )
+    assert "zero=zero3_offload" in advice(cfg, 1) and "sequence_parallel" not in advice(cfg, 1)
+    done = replace(cfg, zero=ZeroConfig(stage=3, offload_optimizer=True), batch=BatchConfig(seq_len=1024))
+    assert advice(done, 1).startswith("What would help: tuning=lora (") and advice(done, 1).count("more ranks") == 1
+
+
+def test_advice_comes_also_where_the_model_cannot_be_outlined(folder):
+    cfg = replace(config(folder), model=ModelConfig(path="/nowhere"))
+    assert "train.activation_checkpointing=true" in advice(cfg, 6) and "sequence_parallel" not in advice(cfg, 6)
 
 
 def test_a_model_that_cannot_be_packed_or_run_on_shapes_is_refused(tmp_path):

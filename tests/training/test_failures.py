@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training.checkpoint_files import seal
 from training.ranks import run_ranks
 from training.test_engines import make_engine
 from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_config, with_train
@@ -20,13 +21,14 @@ from fcdist.config.types import Config
 from fcdist.errors import DataError, FcdistError, ShardError, TrainingError
 from fcdist.training import agreement
 from fcdist.training.agreement import check_same_start, describe_differences
-from fcdist.training.checkpoint import Checkpoints
+from fcdist.training.checkpoint import LOSSES, Checkpoints
 from fcdist.training.distributed import get_rank, get_world_size, on_every_rank
 from fcdist.training.failures import BadPack, BadStepError, FailedSteps, LossGuard, read_failure, write_failure
+from fcdist.training.finding import STATE, newest_checkpoint, read_state
 from fcdist.training.identity import Identity
 from fcdist.training.log import Log
 from fcdist.training.loop import train
-from fcdist.training.observing import ObservedEngine, advice
+from fcdist.training.observing import ObservedEngine
 from fcdist.training.stopping import StopRequest
 from fcdist.training.stragglers import SLOW_PERIODS, Pace, Stragglers, multiples_of_median
 from fcdist.training.watchdog import HUNG, Activity, Watchdog, describe_activities
@@ -240,6 +242,31 @@ def test_a_loss_explodes_only_above_the_median_of_enough_steps():
     LossGuard(0).check(1, 1e9, list)
 
 
+def test_a_resumed_run_finds_the_same_step_too_bad_as_the_uninterrupted_one(tmp_path):
+    cfg, poison = with_train(tiny_config(), save_every=1), {13: 1e3}
+    outcome, *_ = run(cfg, tmp_path, poison, num_steps=14)
+    assert outcome.startswith("step 13: the loss explodes")
+    newest = newest_checkpoint(tmp_path / "checkpoints")
+    state = read_state(newest)
+    assert state["step"] == 12 and len(state[LOSSES]) == 12
+    again, _, records = run(cfg, tmp_path, poison, num_steps=14)
+    assert again == outcome and records == [], "the first step after the resume is guarded"
+
+    del state[LOSSES]  # a checkpoint from before the losses were kept: the guard begins anew
+    (newest / STATE).write_text(json.dumps(state))
+    seal(newest)
+    unguarded, _, records = run(cfg, tmp_path, poison, num_steps=14)
+    assert unguarded == "0" and [record["step"] for record in records] == [13, 14]
+
+
+def test_the_guard_remembers_as_many_losses_as_it_uses():
+    guard, restored = LossGuard(3.0), LossGuard(3.0)
+    for step in range(1, 80):
+        guard.check(step, 1 + step / 1000, list)
+    restored.restore(json.loads(json.dumps(guard.losses)))
+    assert restored.losses == guard.losses == [1 + step / 1000 for step in range(30, 80)]
+
+
 def test_a_kept_step_is_read_back_and_a_missing_one_names_those_there(tmp_path):
     packs = [BadPack(3, 1, (7, 9), 12.5), BadPack(0, 2, (1,))]
     write_failure(tmp_path, 41, "why", packs)
@@ -281,7 +308,8 @@ def test_out_of_memory_names_the_pack_and_three_settings(error, tmp_path):
     text, batch = str(caught.value), step.batches[1]
     assert f"rank 0, step 5, backward of micro-step 2: {batch.input_ids.shape[1]} tokens" in text
     assert (f"examples [{batch.examples[0]}]" in text and "Tried" in text) or "tried" in text
-    assert "train.activation_checkpointing=true" in text and "zero=zero3 (now stage 2)" in text
+    assert "train.activation_checkpointing=true" in text and "zero=zero3_offload" in text
+    assert "zero=zero3 " not in text and "sequence_parallel" not in text, "one rank has none to share with"
     assert read_failure(tmp_path, 5)[1] == [BadPack(0, 2, batch.examples)]
 
 
@@ -291,13 +319,6 @@ def test_other_errors_pass_unchanged(tmp_path):
     engine.step = lambda lr: (_ for _ in ()).throw(RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else"):
         observed.step(1e-3)
-
-
-def test_advice_leaves_out_what_is_already_done():
-    cfg = tiny_config("deepspeed", 3, activation_checkpointing=True)
-    text = advice(replace(cfg, batch=replace(cfg.batch, micro_batch_size=2)))
-    assert text.count(";") == 2 + text.count("; longer")
-    assert "micro_batch_size=1 (now 2)" in text and "checkpointing" not in text and "zero3" not in text
 
 
 # --- ranks that differ

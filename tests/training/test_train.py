@@ -1,5 +1,6 @@
 """`python -m fcdist.train` from a token store to a checkpoint, alone and under torchrun."""
 
+import io
 import json
 import os
 import shutil
@@ -7,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from training.checkpoint_files import fill
 from training.ranks import run_ranks
 
 from fcdist.config.entry import REQUEUE
@@ -99,7 +102,7 @@ def alone(run_dir: Path, signal_at: int = 0) -> int:
     """`main` in a forked process without torchrun's variables; optionally signalled during a step."""
     dist.destroy_process_group()
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        del os.environ[name]
+        os.environ.pop(name, None)
     if signal_at:
         import fcdist.training.loop as loop
 
@@ -134,6 +137,39 @@ def test_one_process_trains_stops_on_a_signal_and_goes_on_exactly(engine, prepar
     assert validation[1]["validation/loss"] < validation[0]["validation/loss"]
     kinds = {key for record in records(whole) for key in record if key.startswith("loss/")}
     assert kinds == {"loss/thought", "loss/call", "loss/answer", "loss/end"}
+
+
+def full_from_step_three(run_dir: Path, disk: Path) -> tuple[list[int], list[str], int]:
+    """Exit codes and words of a run whose disk fills up and of the same command again, and the step that is left."""
+    import fcdist.training.loop as loop
+
+    original, codes, told = loop.learning_rate, [], []
+
+    def learning_rate(cfg, step, num_steps):
+        if step == 3 and not (disk / "ballast").exists():
+            fill(disk)
+        return original(cfg, step, num_steps)
+
+    loop.learning_rate = learning_rate
+    for _ in range(2):
+        with redirect_stderr(io.StringIO()) as stderr:
+            codes.append(alone(run_dir))
+        told.append(stderr.getvalue())
+    return codes, told, int(newest_checkpoint(run_dir / "checkpoints").name.removeprefix("step-"))
+
+
+def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(prepared, small_disk, tmp_path):
+    cfg = replace(prepared, train=replace(prepared.train, save_every=1))
+    whole, run_dir = freeze(cfg, tmp_path / "whole"), freeze(cfg, small_disk / "run")
+    assert run_ranks(alone, 1, tmp_path, whole) == [0]
+    ((codes, told, step),) = run_ranks(full_from_step_three, 1, tmp_path, run_dir, small_disk)
+    assert codes == [2, 2] and step == 2
+    for text in told:
+        assert f"{run_dir}/checkpoints/step-000003 cannot be written: it takes 0.02 GiB and the disk has 0.00" in text
+        assert "earlier checkpoints are untouched" in text and "Traceback" not in text
+    (small_disk / "ballast").unlink()
+    assert run_ranks(alone, 1, tmp_path, run_dir) == [0]
+    assert losses(run_dir) == losses(whole)
 
 
 def test_the_checkpoint_is_what_evaluation_loads(prepared, tmp_path):
