@@ -84,5 +84,4 @@ def _read(path: Path, max_minutes: float) -> int | None:
 
 
 def _write(path: Path, max_minutes: float, step_s: float, num_steps: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"max_minutes": max_minutes, "step_s": round(step_s, 4), "num_steps": num_steps})
