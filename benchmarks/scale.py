@@ -1,6 +1,6 @@
 """Past this machine: an epoch planned for 8 to 2,048 ranks, and what each rank and the disk must bear.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.scale [--examples 10000000]
+    OMP_NUM_THREADS=1 python -m benchmarks.scale [--examples 10000000] [--starts-only]
 
 The plan is the real one over a synthetic index (8 conversations on a prompt, log-normal lengths); waiting follows from
 the cost model. Every part is measured in a process of its own, so that its peak memory is its own. Rates of disks and
@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.plan import Index, index_of
 from fcdist.config.types import BatchConfig
 from fcdist.data.balance import GlobalBatch, divide, idle_share
+from fcdist.data.kept_plans import Plan, read_plan, write_plan
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import INDEX
 
@@ -97,6 +98,20 @@ def start_loader(path: Path, ranks: int) -> int:
     return len(plan)
 
 
+def keep_plan(path: Path, kept: Path, ranks: int) -> None:
+    """What one rank does for all at the first start."""
+    plan = plan_epoch(open_index(path), BatchConfig(global_batch_size=ranks), seed=0, epoch=0)
+    write_plan(kept, Plan.of(plan))
+
+
+def start_from_kept(path: Path, kept: Path, ranks: int) -> int:
+    """What every rank does then, and at each further start."""
+    open_index(path)
+    plan = read_plan(kept)
+    divide(plan[0], 1, ranks)
+    return len(plan)
+
+
 def scaled(ranks: int, micro_steps: int) -> dict[str, float]:
     """Waiting and variety of a plan whose steps give each rank `micro_steps` packs."""
     index = made_index(MEASURED)
@@ -135,11 +150,34 @@ def write_seconds(trained: int, ranks: int) -> float:
     return parts + trained * 2 / 1e9 / DISK_GB_S
 
 
+def print_starts(examples: int, folder: Path, console: Console) -> None:
+    """Seconds and memory of a rank that plans, of the one that keeps its plan, and of those that read it."""
+    path, _, _ = apart(write_index, examples, folder)
+    kept = folder / "plan.npy"
+    steps, seconds, grown = apart(start_loader, path, 64)
+    _, keep_s, keep_mib = apart(keep_plan, path, kept, 64)
+    again, read_s, read_mib = apart(start_from_kept, path, kept, 64)
+    assert again == steps
+    console.print(
+        f"loader start, {examples:,} examples ({path.stat().st_size / 2**20:,.0f} MiB mapped, shared by a node's "
+        f"ranks), {steps:,} steps:\n"
+        f"  every rank plans: {seconds:.1f} CPU s and {grown:,.0f} MiB a rank, {LOCAL_RANKS} ranks of a node "
+        f"{LOCAL_RANKS * grown / 1024:.1f} GiB\n"
+        f"  one rank plans and keeps {kept.stat().st_size / 2**20:,.0f} MiB: {keep_s:.1f} CPU s, {keep_mib:,.0f} MiB\n"
+        f"  the others read it: {read_s:.2f} CPU s and {read_mib:,.0f} MiB, mapped and shared"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=10_000_000)
+    parser.add_argument("--starts-only", action="store_true", help="only what a loader's start takes")
     arguments = parser.parse_args()
     console = Console(width=160)
+    if arguments.starts_only:
+        with tempfile.TemporaryDirectory() as folder:
+            print_starts(arguments.examples, Path(folder), console)
+        return
     table = Table(title=f"{MEASURED:,} examples, packs of {BatchConfig().seq_len:,} tokens", title_justify="left")
     for heading in (
         "ranks",
@@ -162,13 +200,7 @@ def main() -> None:
             table.add_row(f"{ranks:,}", f"{ranks * micro_steps:,}", *sizes, *shares, f"{ranks / SIGN_S:,.0f}")
     console.print(table)
     with tempfile.TemporaryDirectory() as folder:
-        path, _, _ = apart(write_index, arguments.examples, Path(folder))
-        steps, seconds, grown = apart(start_loader, path, 64)
-        console.print(
-            f"loader start, {arguments.examples:,} examples ({path.stat().st_size / 2**20:,.0f} MiB mapped, shared "
-            f"by a node's ranks): {seconds:.0f} CPU s and {grown:,.0f} MiB a rank, {steps:,} steps; "
-            f"{LOCAL_RANKS} ranks of a node {LOCAL_RANKS * grown / 1024:.1f} GiB"
-        )
+        print_starts(arguments.examples, Path(folder), console)
     saves = Table(title=f"checkpoints at {DISK_GB_S:g} GB/s a rank, {SHARED_GB_S:g} in all", title_justify="left")
     for heading in ("model", "mode", "GB", *(f"s on {n:,}" for n in RANKS)):
         saves.add_column(heading, justify="right")

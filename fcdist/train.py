@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from fcdist.config.entry import entry
-from fcdist.config.run_folder import checkpoints_dir, failures_dir, log_dir, store_dir
+from fcdist.config.run_folder import checkpoints_dir, failures_dir, log_dir, plans_dir, store_dir
 from fcdist.config.seeds import derive_seed
 from fcdist.config.types import Config
+from fcdist.data.kept_plans import KeptPlans
 from fcdist.data.loader import PackLoader
 from fcdist.data.store import open_store, store_fingerprint
 from fcdist.errors import DataError, ShardError
@@ -63,7 +64,9 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         renderer = on_rank_zero(lambda: check_store(cfg))
         store, held_out = on_every_rank(lambda: (open_store(store_dir(cfg)), open_store(store_dir(cfg), "validation")))
         check_same_start(cfg, store.fingerprint)
-        loader = on_every_rank(lambda: PackLoader(store, cfg, world.rank, world.world_size))
+        plans = KeptPlans(store, cfg.batch, cfg.seed, plans_dir(cfg))
+        on_rank_zero(lambda: plans.keep(1 if cfg.train.max_steps else cfg.train.epochs))
+        loader = on_every_rank(lambda: PackLoader(store, cfg, world.rank, world.world_size, plans))
         stop = StopRequest(run_dir)
         identity = Identity.of(cfg, store.fingerprint, renderer, on_rank_zero(lambda: base_fingerprint(cfg.model)))
         checkpoints = Checkpoints(checkpoints_dir(cfg), identity, cfg.train)

@@ -203,6 +203,8 @@ def test_what_is_simulated_for_many_ranks_comes_from_a_plan(tmp_path):
     assert found["steps"] == len(plan) and 8 < found["groups"] <= 500 and 0 <= found["idle"] < 0.1
     path = scale.write_index(4000, tmp_path)
     assert scale.start_loader(path, 8) == len(plan)
+    scale.keep_plan(path, tmp_path / "plan.npy", 8)
+    assert scale.start_from_kept(path, tmp_path / "plan.npy", 8) == len(plan)
     assert (scale.open_index(path).lengths == index.lengths).all()
 
 

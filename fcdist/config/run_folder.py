@@ -8,6 +8,7 @@ RUN/
   merged/                what `merge` makes of shards: train/, validation/, exports/, data card
   audit/                 what `audit` found in data.sources: a folder a source with kept and rejected rows, report.json
   store/                 token store of `prepare`
+  plans/                 plans of epochs, where the store is large
   log/                   metrics.jsonl, TensorBoard, W&B, rank logs
   checkpoints/step-*     resumable state
   failures/              packs of failed steps, stacks of ranks that hung
@@ -76,6 +77,11 @@ def audit_dir(config: Config) -> Path:
 def store_dir(config: Config) -> Path:
     """Token store."""
     return Path(config.data.store_dir or Path(config.run_dir, "store"))
+
+
+def plans_dir(config: Config) -> Path:
+    """Plans of epochs that are kept."""
+    return Path(config.run_dir, "plans")
 
 
 def checkpoints_dir(config: Config) -> Path:

@@ -15,6 +15,7 @@ from fcdist.config.types import BatchConfig, Config
 from fcdist.data.balance import GlobalBatch, divide
 from fcdist.data.batch import StepBatches
 from fcdist.data.collating import collate, part_of_row
+from fcdist.data.kept_plans import KeptPlans
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
 from fcdist.errors import CheckpointError, DataError
@@ -46,20 +47,23 @@ class PackLoader:
         cfg: `batch`, `train.epochs`, `train.max_steps` and `seed` count.
         rank: this rank.
         world_size: all ranks; any number may continue a run.
+        plans: of this store and run, where they may be kept; None: they are made here.
 
     Raises:
         ConfigError: the world size does not fit the batch.
         DataError: the store is empty or an example exceeds batch.seq_len.
     """
 
-    def __init__(self, store: TokenStore, cfg: Config, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, store: TokenStore, cfg: Config, rank: int = 0, world_size: int = 1, plans: KeptPlans | None = None
+    ) -> None:
         cfg.batch.accumulation_steps(world_size)
         self._store = store
         self._batch = cfg.batch
         self._epochs, self._max_steps = cfg.train.epochs, cfg.train.max_steps
         self._rank, self._world_size = rank, world_size
         self.cursor = Cursor(plan_fingerprint(store, cfg.batch), cfg.seed)
-        self._plan = lru_cache(maxsize=2)(lambda epoch: plan_epoch(store, cfg.batch, cfg.seed, epoch))
+        self._plan = lru_cache(maxsize=2)((plans or KeptPlans(store, cfg.batch, cfg.seed)).plan)
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fcdist-loader")
         self._pending: tuple[tuple[int, int], Future[StepBatches]] | None = None
         self.num_steps: int = self._max_steps or sum(len(self._plan(epoch)) for epoch in range(self._epochs))

@@ -235,6 +235,30 @@ def test_two_ranks_train_as_one_does(sequence_parallel, prepared, tmp_path):
         assert a.get("validation/loss") == (b.get("validation/loss") and pytest.approx(b["validation/loss"], rel=1e-5))
 
 
+def keeping(run_dir: Path, port: int, dies: bool) -> int:
+    """`together` with plans that are kept although the store is small; rank 0 may die while it writes one."""
+    from fcdist.data import kept_plans
+
+    kept_plans.MIN_EXAMPLES = 1
+    sys.stderr = (run_dir / f"stderr-{os.environ['RANK']}").open("w", buffering=1)
+    if dies:
+        kept_plans.partial_path = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+    return together(run_dir, port)
+
+
+def test_ranks_read_the_plan_that_one_keeps_and_none_waits_for_a_writer_that_dies(prepared, tmp_path):
+    cfg = replace(prepared, train=replace(prepared.train, max_steps=0, epochs=2, eval_every=0))
+    plain, run_dir = freeze(cfg, tmp_path / "plain"), freeze(cfg, tmp_path / "run")
+    with pytest.raises(AssertionError, match="died"):
+        run_ranks(keeping, 2, tmp_path, run_dir, free_port(), True)
+    assert "lost contact with another rank in step 0" in (run_dir / "stderr-1").read_text()
+    assert not any((run_dir / "plans").iterdir())
+    assert run_ranks(keeping, 2, tmp_path, run_dir, free_port(), False) == [0, 0]
+    assert len(list((run_dir / "plans").iterdir())) == 2
+    assert run_ranks(together, 2, tmp_path, plain, free_port()) == [0, 0]
+    assert not (plain / "plans").exists() and losses(run_dir) == losses(plain)
+
+
 def refused(cfg: Config, folder: Path, capsys, monkeypatch) -> str:
     """stderr of a run that must end before the model is loaded."""
 
