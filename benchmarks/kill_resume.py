@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -136,8 +137,8 @@ def _run_rank(run_dir: Path, rank: int, num_ranks: int, port: int) -> None:
         os._exit(code)
 
 
-def wait(children: list[int], seconds: float) -> list[int] | None:
-    """Exit codes of all ranks, or None if one still runs after so many seconds."""
+def wait(children: list[int], seconds: float, until: Callable[[], bool] = lambda: False) -> list[int] | None:
+    """Exit codes of all ranks, or None if one still runs after so many seconds or when `until` says so."""
     deadline = time.monotonic() + seconds
     codes: dict[int, int] = {}
     while len(codes) < len(children):
@@ -145,7 +146,7 @@ def wait(children: list[int], seconds: float) -> list[int] | None:
             done, status = (child, 0) if child in codes else os.waitpid(child, os.WNOHANG)
             if done and child not in codes:
                 codes[child] = os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline and len(codes) < len(children):
+        if len(codes) < len(children) and (time.monotonic() > deadline or until()):
             children[:] = [child for child in children if child not in codes]
             return None
         time.sleep(0.002)
@@ -178,7 +179,7 @@ def kill_until_done(run_dir: Path, num_ranks: int, typical_s: float, max_kills: 
     outcome = Outcome()
     while outcome.kills < max_kills:
         children = start(run_dir, num_ranks)
-        codes = wait(children, chance.uniform(0, typical_s))
+        codes = _wait_for_moment(children, run_dir, typical_s, chance)
         if codes is not None:
             if any(codes):
                 raise SystemExit(f"{run_dir} is unusable after {outcome.kills} kills: {codes}\n{_output(run_dir)}")
@@ -188,6 +189,25 @@ def kill_until_done(run_dir: Path, num_ranks: int, typical_s: float, max_kills: 
         outcome.at_steps[_newest_step(run_dir)] += 1
     finish(run_dir, num_ranks)
     return outcome
+
+
+def _wait_for_moment(children: list[int], run_dir: Path, typical_s: float, chance: random.Random) -> list[int] | None:
+    """Wait until a random moment of what is left of the run; exit codes if it ended before.
+
+    Drawn by progress: by time alone most kills meet the start of a run where a machine is busier than it was for the
+    run left alone.
+    """
+
+    def published() -> int:
+        return next(iter(checkpoints_by_step(run_dir / "checkpoints")), 0)
+
+    begun = published()
+    step = chance.randint(begun, NUM_STEPS - 1)
+    if step > begun:
+        codes = wait(children, MAX_WAIT_S, lambda: published() >= step)
+        if codes is not None:
+            return codes
+    return wait(children, chance.uniform(0, typical_s if step == begun else typical_s / NUM_STEPS))
 
 
 def _newest_step(run_dir: Path) -> int:
