@@ -202,7 +202,7 @@ def _wait_for_moment(children: list[int], run_dir: Path, typical_s: float, chanc
         return next(iter(checkpoints_by_step(run_dir / "checkpoints")), 0)
 
     begun = published()
-    step = chance.randint(begun, NUM_STEPS - 1)
+    step = chance.randint(begun, max(begun, NUM_STEPS - 1))  # the last checkpoint may be there and the end not
     if step > begun:
         codes = wait(children, MAX_WAIT_S, lambda: published() >= step)
         if codes is not None:
