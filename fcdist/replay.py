@@ -84,22 +84,26 @@ def collect(chat: SelfChat, cfg: ReplayConfig, started: float) -> Collected:
     Raises:
         GenerationError: several rounds in a row gave nothing, or the time was up before anything was kept.
     """
-    found, barren, longest = Collected(), 0, 0.0
+    found, barren, slowest = Collected(), 0, 0.0
     begun = time.monotonic()
     with ProgressBar("general chat", cfg.num_conversations) as advance:
         while len(found.kept) < cfg.num_conversations:
-            if cfg.max_minutes and time.monotonic() - started + longest > 60 * cfg.max_minutes and found.rounds:
-                found.in_time = False
-                break
             round_begun, before = time.monotonic(), len(found.kept)
-            for outcome in chat.round(_round_size(found, cfg)):
+            size = _round_size(found, cfg)
+            if cfg.max_minutes and found.rounds:
+                fitting = int((60 * cfg.max_minutes - (round_begun - started)) / slowest)
+                if fitting < min(MIN_ROUND, size):
+                    found.in_time = False
+                    break
+                size = min(size, fitting)
+            for outcome in chat.round(size):
                 if outcome.reason is not None:
                     found.rejected.append(outcome)
                 elif len(found.kept) < cfg.num_conversations:
                     number = len(found.kept)
                     found.kept.append(dataclasses.replace(outcome.conversation, id=f"replay-{number:06d}"))
             found.rounds += 1
-            longest = max(longest, time.monotonic() - round_begun)
+            slowest = max(slowest, (time.monotonic() - round_begun) / size)  # seconds of a user turn and its answers
             advance(len(found.kept) - before)
             barren = barren + 1 if len(found.kept) == before else 0
             if barren == PATIENCE:

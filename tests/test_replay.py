@@ -144,6 +144,30 @@ def test_time_limit_keeps_what_is_there(tokenizer):
     assert 0 < len(found.kept) < 50 and not found.in_time and found.rounds == 1
 
 
+class Slow:
+    """Rounds in which every user turn takes a second of a clock that is set by hand."""
+
+    def __init__(self, chatting, clock):
+        self.chatting, self.clock, self.sizes = chatting, clock, []
+
+    def round(self, size):
+        self.sizes.append(size)
+        self.clock[0] += size
+        return self.chatting.round(size)
+
+
+def test_a_last_round_is_as_large_as_the_time_left_allows(tokenizer, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(replay.time, "monotonic", lambda: clock[0])
+    chatting, cfg, _ = chat(tokenizer, questions(60), num_conversations=900, batch_size=100, max_minutes=4.5)
+    slow = Slow(chatting, clock)
+    found = replay.collect(slow, cfg, 0.0)
+    assert slow.sizes == [100, 100, 70] and clock[0] == 270 and not found.in_time
+    clock[0], slow.sizes = 0.0, []
+    replay.collect(slow, dataclasses.replace(cfg, max_minutes=4.0), 0.0)
+    assert slow.sizes == [100, 100]  # 40 s are less than a round is worth
+
+
 def test_model_that_cannot_is_reported_with_reasons(tokenizer):
     chatting, cfg, _ = chat(tokenizer, ["Wolves sleep in their quiet dens at night."])
     with pytest.raises(GenerationError, match=r"user_asks_nothing 24.*data\.sources"):
