@@ -43,8 +43,8 @@ def limit_steps(cfg: TrainConfig, engine: Engine, loader: PackLoader, folder: Pa
     found = on_rank_zero(lambda: _read(folder / PACE, cfg.max_minutes))
     if found is None:
         step_s = measure_step(engine, _first_step(loader))
-        found = max(LEAST_STEPS, int(60 * cfg.max_minutes / step_s))
-        on_rank_zero(lambda: _write(folder / PACE, cfg.max_minutes, step_s, int(found or 0)))
+        found = num_steps = max(LEAST_STEPS, int(60 * cfg.max_minutes / step_s))
+        on_rank_zero(lambda: _write(folder / PACE, cfg.max_minutes, step_s, num_steps))
     if found < loader.num_steps and get_rank() == 0:
         logger.info("train.max_minutes=%g: %d of %d steps", cfg.max_minutes, found, loader.num_steps)
     loader.num_steps = min(found, loader.num_steps)
