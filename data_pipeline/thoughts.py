@@ -17,6 +17,8 @@ _MAX_WORDS = 40
 """Longest words for a value, in characters, that a thought repeats."""
 _MAX_THOUGHT = 280
 """Longest facts of a thought, in characters; longer ones shrink to the names of the arguments."""
+_NEEDED_SHARE = 0.4
+"""Of the thoughts before a call that tell its values: those that first list what the tool requires."""
 _QUOTES = "\"'“”「」《》"
 
 
@@ -28,6 +30,8 @@ class PlannedCall(NamedTuple):
     """What the tool does, as an imperative."""
     facts: Mapping[str, Value]
     """Public argument, as a dotted path → its value and the user's words."""
+    required: Sequence[str] = ()
+    """Names of the arguments that the tool requires."""
 
 
 @lru_cache(maxsize=1)
@@ -85,9 +89,11 @@ def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: st
     if not facts:
         return str(rng.choice(table["bare"])).format(t=call.name, h=goal)
     kind = "later" if later else "call"
+    if call.required and not later and rng.random() < _NEEDED_SHARE:
+        kind = "needed"
     joined = ("，" if language == "zh" else ", ").join(facts)
     return str(rng.choice(table[kind])).format(
-        t=call.name, h=goal, a=joined, p=", ".join(call.facts), lines="\n".join(f"- {fact}" for fact in facts)
+        t=call.name, h=goal, a=joined, p=", ".join(call.facts), r=", ".join(call.required), lines="\n".join(f"- {fact}" for fact in facts)
     )
 
 
@@ -125,7 +131,8 @@ def before_question(plan: PlannedCall, nouns: str, names: Sequence[str], languag
     table = layouts()[language]["ask_given" if facts else "ask"]
     joined = ("，" if language == "zh" else ", ").join(facts)
     missing = ("、" if language == "zh" else ", ").join(names)
-    return str(rng.choice(table)).format(t=plan.name, h=third_person(plan.goal, language), a=joined, n=nouns, m=missing)
+    goal, required = third_person(plan.goal, language), ", ".join(plan.required)
+    return str(rng.choice(table)).format(t=plan.name, h=goal, a=joined, n=nouns, m=missing, r=required)
 
 
 def before_talk(kind: str, language: str, rng: random.Random, **slots: str) -> str:

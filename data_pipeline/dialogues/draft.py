@@ -159,7 +159,7 @@ class Draft:
     def _plan(self, instance: ToolInstance, public: PublicCall) -> PlannedCall:
         facts = public.facts()
         goal = head_words(instance.base, self.language)
-        return PlannedCall(instance.tool.name, goal, facts)
+        return PlannedCall(instance.tool.name, goal, facts, instance.tool.parameters.get("required", ()))
 
     def answer(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]], opening: str = "") -> str:
         """The assistant reports the results, after `opening`. Returns the report."""

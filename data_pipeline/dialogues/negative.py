@@ -44,12 +44,20 @@ def refuse(draft: Draft, wish: Wish, near: ToolInstance | None = None) -> None:
     """The assistant cannot serve `wish`; it says what it can do instead, nearest to it with `near`."""
     draft.say(wish.text)
     wanted = head_of(wish.base, draft.language)
-    instance = near or draft.rng.choice(draft.tool_set.instances)
+    instance = near or _most_alike(wanted, draft)
     can = draft.head(instance.base)
     known = {"w": third_person(wanted, draft.language), "h": third_person(can, draft.language)}
     kind = "cannot_near" if near is not None else draft.rng.choice(("cannot", "cannot_wanted"))
     text = draft.sentence(kind, w=draft.head(wish.base), h=can)
     draft.talk(text, "none" if near is None else "near", t=instance.tool.name, **known)
+
+
+def _most_alike(wanted: str, draft: Draft) -> ToolInstance:
+    """The offered tool whose purpose has the most words in common with `wanted`; any of those that are equal."""
+    words = set(wanted if draft.chinese else wanted.split())
+    heads = [head_of(i.base, draft.language) for i in draft.tool_set.instances]
+    alike = [len(words & set(head if draft.chinese else head.split())) for head in heads]
+    return draft.rng.choice([i for i, n in zip(draft.tool_set.instances, alike, strict=True) if n == max(alike)])
 
 
 def _removed(draft: Draft) -> bool:
