@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from fcdist.config.types import Config, TrainConfig, TuningConfig, ZeroConfig
-from fcdist.training.checkpoint import Checkpoints
-from fcdist.training.identity import Identity
-from fcdist.training.local_engine import LocalEngine
+from fcdist.training.checkpoints.checkpoint import Checkpoints
+from fcdist.training.checkpoints.identity import Identity
+from fcdist.training.engines.local_engine import LocalEngine
 
 TOKENS = 16
 """In the step that runs beside a save."""

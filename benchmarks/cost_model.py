@@ -25,7 +25,7 @@ from fcdist.data.collating import collate
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, build_store
 from fcdist.train import build_module
-from fcdist.training.engine import Engine, build_engine
+from fcdist.training.engines.engine import Engine, build_engine
 from fcdist.training.estimates.flops import attended_pairs
 
 RANKS = 8

@@ -44,8 +44,8 @@ from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation, Message
 from fcdist.train import main as train
-from fcdist.training.finding import checkpoints_by_step, find_damage, newest_checkpoint
-from fcdist.training.publishing import TRAINABLE
+from fcdist.training.checkpoints.finding import checkpoints_by_step, find_damage, newest_checkpoint
+from fcdist.training.checkpoints.publishing import TRAINABLE
 
 NUM_STEPS = 12
 MAX_WAIT_S = 600

@@ -23,7 +23,7 @@ from fcdist.data.batch import StepBatches
 from fcdist.data.loader import PackLoader
 from fcdist.data.store import TokenStore, build_store
 from fcdist.train import build_module
-from fcdist.training.engine import Engine, build_engine
+from fcdist.training.engines.engine import Engine, build_engine
 from fcdist.training.estimates.flops import Cost, Shape
 from fcdist.training.loop import train_step
 

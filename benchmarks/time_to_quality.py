@@ -44,7 +44,7 @@ from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.train import build_module
-from fcdist.training.engine import Engine, build_engine
+from fcdist.training.engines.engine import Engine, build_engine
 from fcdist.training.loop import train_step
 from fcdist.training.loss import token_losses
 

@@ -93,7 +93,12 @@ def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: st
         kind = "needed"
     joined = ("，" if language == "zh" else ", ").join(facts)
     return str(rng.choice(table[kind])).format(
-        t=call.name, h=goal, a=joined, p=", ".join(call.facts), r=", ".join(call.required), lines="\n".join(f"- {fact}" for fact in facts)
+        t=call.name,
+        h=goal,
+        a=joined,
+        p=", ".join(call.facts),
+        r=", ".join(call.required),
+        lines="\n".join(f"- {fact}" for fact in facts),
     )
 
 

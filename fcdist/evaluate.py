@@ -28,7 +28,7 @@ from fcdist.model.tuned import load_tuned
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
-from fcdist.training.finding import newest_checkpoint
+from fcdist.training.checkpoints.finding import newest_checkpoint
 
 
 def evaluate(cfg: Config, run_dir: Path, args: argparse.Namespace) -> None:

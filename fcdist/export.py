@@ -26,7 +26,7 @@ from fcdist.model.tuned import load_adapted
 from fcdist.model.weights import load_tokenizer, quiet
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
-from fcdist.training.finding import newest_checkpoint
+from fcdist.training.checkpoints.finding import newest_checkpoint
 
 ADAPTER, MERGED, ORIGIN = "adapter", "merged", "fcdist.json"
 CARD = """# Tuned for function calling

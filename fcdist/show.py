@@ -15,7 +15,7 @@ from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore, open_store
 from fcdist.errors import DataError
 from fcdist.model.weights import load_tokenizer
-from fcdist.training.failures import read_failure
+from fcdist.training.watching.failures import read_failure
 
 
 def show(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> None:

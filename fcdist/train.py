@@ -27,22 +27,22 @@ from fcdist.model.sequence_parallel import SequenceGroup, check_heads
 from fcdist.model.weights import load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
-from fcdist.training.agreement import check_same_start
-from fcdist.training.checkpoint import Checkpoints
+from fcdist.training.checkpoints.checkpoint import Checkpoints
+from fcdist.training.checkpoints.identity import Identity
 from fcdist.training.distributed import World, on_every_rank, on_rank_zero, process_group, read_world
-from fcdist.training.engine import build_engine
-from fcdist.training.failures import FailedSteps
-from fcdist.training.identity import Identity
-from fcdist.training.log import Log
+from fcdist.training.engines.engine import build_engine
+from fcdist.training.engines.observing import ObservedEngine, lost_ranks_explained
 from fcdist.training.loop import train
 from fcdist.training.loss import LossModule
-from fcdist.training.observing import ObservedEngine, lost_ranks_explained
-from fcdist.training.sinks import build_sinks
-from fcdist.training.stopping import StopRequest
-from fcdist.training.stragglers import Stragglers
+from fcdist.training.records.log import Log
+from fcdist.training.records.sinks import build_sinks
 from fcdist.training.time_limit import limit_steps
 from fcdist.training.validation import Validation
-from fcdist.training.watchdog import GRACE_S, Watchdog
+from fcdist.training.watching.agreement import check_same_start
+from fcdist.training.watching.failures import FailedSteps
+from fcdist.training.watching.stopping import StopRequest
+from fcdist.training.watching.stragglers import Stragglers
+from fcdist.training.watching.watchdog import GRACE_S, Watchdog
 
 logger = logging.getLogger("fcdist.train")
 

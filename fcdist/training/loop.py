@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config
 from fcdist.data.batch import StepBatches
-from fcdist.training.checkpoint import Checkpoints
+from fcdist.training.checkpoints.checkpoint import Checkpoints
 from fcdist.training.distributed import seed_step
-from fcdist.training.engine import Engine, StepSource
-from fcdist.training.failures import BadStepError, FailedSteps, LossGuard
-from fcdist.training.log import Log
-from fcdist.training.metrics import StepMetrics, Tally, check_same_work
-from fcdist.training.optimizer import learning_rate
-from fcdist.training.stopping import StopRequest
-from fcdist.training.watchdog import Watchdog
+from fcdist.training.engines.engine import Engine, StepSource
+from fcdist.training.engines.optimizer import learning_rate
+from fcdist.training.records.log import Log
+from fcdist.training.records.metrics import StepMetrics, Tally, check_same_work
+from fcdist.training.watching.failures import BadStepError, FailedSteps, LossGuard
+from fcdist.training.watching.stopping import StopRequest
+from fcdist.training.watching.watchdog import Watchdog
 
 Validate = Callable[[Engine], Mapping[str, float]]
 

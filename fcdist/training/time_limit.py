@@ -17,7 +17,7 @@ from fcdist.data.loader import PackLoader
 from fcdist.errors import CheckpointError
 from fcdist.schema.shards import write_json
 from fcdist.training.distributed import all_reduce_max, get_rank, on_rank_zero
-from fcdist.training.engine import Engine
+from fcdist.training.engines.engine import Engine
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from fcdist.data.batch import StepBatches
 from fcdist.data.loader import evaluation_steps
 from fcdist.data.store import TokenStore
 from fcdist.training.distributed import all_reduce_sum
-from fcdist.training.engine import Engine
+from fcdist.training.engines.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

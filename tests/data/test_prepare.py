@@ -10,7 +10,7 @@ from stores import small_config, with_data
 
 from fcdist import preflight, prepare, show
 from fcdist.config.run_folder import failures_dir, write_config
-from fcdist.training.failures import BadPack, write_failure
+from fcdist.training.watching.failures import BadPack, write_failure
 
 
 @pytest.fixture(autouse=True)

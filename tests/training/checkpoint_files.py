@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fcdist.training.durable import Written, sha256_of
-from fcdist.training.finding import MANIFEST, write_manifest
+from fcdist.training.checkpoints.durable import Written, sha256_of
+from fcdist.training.checkpoints.finding import MANIFEST, write_manifest
 
 
 def seal(folder: Path) -> None:

@@ -19,16 +19,16 @@ from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_confi
 from fcdist.config.entry import REQUEUE
 from fcdist.config.types import Config, ZeroConfig
 from fcdist.errors import CheckpointError
-from fcdist.training.checkpoint import Checkpoints
+from fcdist.training.checkpoints.checkpoint import Checkpoints
+from fcdist.training.checkpoints.finding import MANIFEST, find_damage, newest_checkpoint, read_state
+from fcdist.training.checkpoints.fragments import part_path
+from fcdist.training.checkpoints.identity import Identity
 from fcdist.training.distributed import get_rank, get_world_size
-from fcdist.training.failures import FailedSteps
-from fcdist.training.finding import MANIFEST, find_damage, newest_checkpoint, read_state
-from fcdist.training.fragments import part_path
-from fcdist.training.identity import Identity
-from fcdist.training.log import Log
 from fcdist.training.loop import train
-from fcdist.training.stopping import RESUME, StopRequest
-from fcdist.training.watchdog import Watchdog
+from fcdist.training.records.log import Log
+from fcdist.training.watching.failures import FailedSteps
+from fcdist.training.watching.stopping import RESUME, StopRequest
+from fcdist.training.watching.watchdog import Watchdog
 
 NUM_STEPS = 4
 
@@ -257,8 +257,8 @@ def test_the_state_names_what_made_it(saved):
 
 def fail_on_rank_one(cfg: Config, folder: Path, where: str) -> str:
     """What this rank is told when only rank 1 cannot write, or cannot read."""
-    import fcdist.training.checkpoint as checkpoint
-    import fcdist.training.publishing as publishing
+    import fcdist.training.checkpoints.checkpoint as checkpoint
+    import fcdist.training.checkpoints.publishing as publishing
 
     def broken(*args, **kwargs):
         raise OSError(5, "Input/output error")

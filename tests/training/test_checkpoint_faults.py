@@ -9,12 +9,12 @@ from training.checkpoint_files import FAULTS, Disk, Stopped
 
 from fcdist.config.types import Config, TrainConfig
 from fcdist.errors import CheckpointError
-from fcdist.training.checkpoint import Checkpoints
-from fcdist.training.finding import newest_checkpoint
-from fcdist.training.fragments import PARTS, Fragment
-from fcdist.training.identity import Identity
-from fcdist.training.publishing import TRAINABLE
-from fcdist.training.tensor_file import TensorSpec
+from fcdist.training.checkpoints.checkpoint import Checkpoints
+from fcdist.training.checkpoints.finding import newest_checkpoint
+from fcdist.training.checkpoints.fragments import PARTS, Fragment
+from fcdist.training.checkpoints.identity import Identity
+from fcdist.training.checkpoints.publishing import TRAINABLE
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 
 SHAPES = {"a": (3, 5), "b": (7,), "c": (2, 2)}
 
@@ -152,7 +152,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(hi
     folder = tmp_path / "checkpoints"
     shutil.copytree(history, folder)
     usage = shutil.disk_usage(folder)._replace(free=1000)
-    monkeypatch.setattr("fcdist.training.publishing.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("fcdist.training.checkpoints.publishing.shutil.disk_usage", lambda path: usage)
     with pytest.raises(
         CheckpointError, match=r"it takes 0\.02 GiB and the disk has 0\.00 GiB free.*train\.keep_last=2"
     ):

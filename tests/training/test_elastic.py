@@ -10,8 +10,8 @@ from training.tiny import is_same, tiny_config
 
 from fcdist.config.entry import REQUEUE
 from fcdist.config.types import ZeroConfig
-from fcdist.training.checkpoint import RESUME_TOLERANCE
-from fcdist.training.fragments import MASTER, PARTS, Fragment, FragmentReader, part_path, share, write_part
+from fcdist.training.checkpoints.checkpoint import RESUME_TOLERANCE
+from fcdist.training.checkpoints.fragments import MASTER, PARTS, Fragment, FragmentReader, part_path, share, write_part
 
 WAYS = [  # (engine, stage, ranks) → (engine, stage, ranks)
     (("deepspeed", 1, 2), ("deepspeed", 2, 1)),

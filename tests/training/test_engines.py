@@ -8,10 +8,10 @@ from training.ranks import run_ranks
 from training.tiny import TinyLoader, max_difference, tiny_config, tiny_module
 
 from fcdist.config.types import Config
-from fcdist.training.deepspeed_engine import DeepSpeedEngine
 from fcdist.training.distributed import get_rank, get_world_size, seed_step
-from fcdist.training.engine import Engine
-from fcdist.training.local_engine import LocalEngine
+from fcdist.training.engines.deepspeed_engine import DeepSpeedEngine
+from fcdist.training.engines.engine import Engine
+from fcdist.training.engines.local_engine import LocalEngine
 from fcdist.training.loop import train_step
 
 NOTHING_RESIDENT = {

@@ -26,7 +26,7 @@ from fcdist.model.attention import REFERENCE, set_attention
 from fcdist.model.debug import tiny_model
 from fcdist.model.outline import outline_model
 from fcdist.model.precision import dtype_of
-from fcdist.training.engine import build_engine
+from fcdist.training.engines.engine import build_engine
 from fcdist.training.estimates import activations, memory
 from fcdist.training.estimates.activations import count_weights, estimate_activations, outline
 from fcdist.training.estimates.fitting import advice, fitting_settings, single_changes

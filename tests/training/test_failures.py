@@ -19,19 +19,19 @@ from training.tiny import FINGERPRINT, Recorder, TinyLoader, is_same, tiny_confi
 
 from fcdist.config.types import Config
 from fcdist.errors import DataError, FcdistError, ShardError, TrainingError
-from fcdist.training import agreement
-from fcdist.training.agreement import check_same_start, describe_differences
-from fcdist.training.checkpoint import LOSSES, Checkpoints
+from fcdist.training.checkpoints.checkpoint import LOSSES, Checkpoints
+from fcdist.training.checkpoints.finding import STATE, newest_checkpoint, read_state
+from fcdist.training.checkpoints.identity import Identity
 from fcdist.training.distributed import get_rank, get_world_size, on_every_rank
-from fcdist.training.failures import BadPack, BadStepError, FailedSteps, LossGuard, read_failure, write_failure
-from fcdist.training.finding import STATE, newest_checkpoint, read_state
-from fcdist.training.identity import Identity
-from fcdist.training.log import Log
+from fcdist.training.engines.observing import ObservedEngine
 from fcdist.training.loop import train
-from fcdist.training.observing import ObservedEngine
-from fcdist.training.stopping import StopRequest
-from fcdist.training.stragglers import SLOW_PERIODS, Pace, Stragglers, multiples_of_median
-from fcdist.training.watchdog import HUNG, Activity, Watchdog, describe_activities
+from fcdist.training.records.log import Log
+from fcdist.training.watching import agreement
+from fcdist.training.watching.agreement import check_same_start, describe_differences
+from fcdist.training.watching.failures import BadPack, BadStepError, FailedSteps, LossGuard, read_failure, write_failure
+from fcdist.training.watching.stopping import StopRequest
+from fcdist.training.watching.stragglers import SLOW_PERIODS, Pace, Stragglers, multiples_of_median
+from fcdist.training.watching.watchdog import HUNG, Activity, Watchdog, describe_activities
 
 CPU = torch.device("cpu")
 
@@ -112,7 +112,7 @@ def slow_reports(paces: list[list[float]], folder: Path):
         def emit(self, record: logging.LogRecord) -> None:
             warnings.append(record.getMessage())
 
-    logging.getLogger("fcdist.training.stragglers").addHandler(Keep())
+    logging.getLogger("fcdist.training.watching.stragglers").addHandler(Keep())
     mine = iter([period[get_rank()] for period in paces])
     stragglers = Stragglers(lambda: next(mine))
     return [stragglers.report(step) for step in range(len(paces))], warnings
@@ -189,7 +189,7 @@ ENGINES = [("local", 2), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]
 @pytest.mark.parametrize("poison", [math.inf, 1e4])
 @pytest.mark.parametrize(("engine", "stage"), ENGINES)
 def test_a_bad_step_that_is_left_out_changes_nothing(engine, stage, poison, tmp_path, monkeypatch):
-    monkeypatch.setattr("fcdist.training.failures.MIN_HISTORY", 2)
+    monkeypatch.setattr("fcdist.training.watching.failures.MIN_HISTORY", 2)
     cfg = with_train(tiny_config(engine, stage), max_skipped_steps=1)
     (outcome, weights, records), (other, *_) = run_ranks(run, 2, tmp_path, cfg, tmp_path / "a", {4: poison})
     assert outcome == other == "0"
@@ -205,8 +205,8 @@ def test_a_bad_step_that_is_left_out_changes_nothing(engine, stage, poison, tmp_
 def without_step(cfg: Config, left_out: int):
     """Weights after six steps of which one does not happen."""
     from fcdist.training.distributed import seed_step
+    from fcdist.training.engines.optimizer import learning_rate
     from fcdist.training.loop import train_step
-    from fcdist.training.optimizer import learning_rate
 
     engine, loader = make_engine(cfg), TinyLoader(6, 4, get_rank(), get_world_size())
     engine.train_mode(True)

@@ -15,9 +15,9 @@ from training.test_checkpoint_faults import StubEngine, StubLoader, open_run, re
 
 from fcdist.errors import CheckpointError
 from fcdist.files import write_text
-from fcdist.training import publishing
-from fcdist.training.publishing import told
-from fcdist.training.sinks import JsonlSink
+from fcdist.training.checkpoints import publishing
+from fcdist.training.checkpoints.publishing import told
+from fcdist.training.records.sinks import JsonlSink
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

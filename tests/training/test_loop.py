@@ -15,8 +15,8 @@ from fcdist.config.types import OptimConfig
 from fcdist.data.batch import Kind, StepBatches
 from fcdist.errors import CheckpointError, TrainingError
 from fcdist.training.distributed import get_rank, get_world_size, on_rank_zero
+from fcdist.training.engines.optimizer import build_optimizer, learning_rate
 from fcdist.training.loop import is_due, train_step
-from fcdist.training.optimizer import build_optimizer, learning_rate
 
 
 def test_schedule_values():

@@ -19,9 +19,9 @@ from fcdist.config.types import ModelConfig
 from fcdist.errors import ModelError
 from fcdist.model.debug import debug_tokenizer, tiny_model
 from fcdist.model.weights import load_model
-from fcdist.training.finding import newest_checkpoint
-from fcdist.training.fragments import part_path
-from fcdist.training.publishing import ENGINE
+from fcdist.training.checkpoints.finding import newest_checkpoint
+from fcdist.training.checkpoints.fragments import part_path
+from fcdist.training.checkpoints.publishing import ENGINE
 
 
 class Trap:

@@ -20,12 +20,12 @@ from fcdist.model.attention import FLASH, attend_reference, set_attention
 from fcdist.model.debug import TinyKind, tiny_model
 from fcdist.model.forest import Layout
 from fcdist.model.sequence_parallel import SequenceGroup, check_heads
-from fcdist.training.deepspeed_engine import DeepSpeedEngine
 from fcdist.training.distributed import get_rank, get_world_size
-from fcdist.training.failures import BadPack
-from fcdist.training.local_engine import LocalEngine
+from fcdist.training.engines.deepspeed_engine import DeepSpeedEngine
+from fcdist.training.engines.local_engine import LocalEngine
 from fcdist.training.loss import LossModule
-from fcdist.training.metrics import gather_packs
+from fcdist.training.records.metrics import gather_packs
+from fcdist.training.watching.failures import BadPack
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,16 @@ import torch
 from training.tiny import TinyLoader, tiny_config
 
 from fcdist.config.types import LaunchConfig, LoggerConfig
-from fcdist.training.log import Log, format_seconds
-from fcdist.training.metrics import StepMetrics
-from fcdist.training.sinks import GuardedSink, JsonlSink, TensorBoardSink, WandbSink, build_sinks, public_settings
+from fcdist.training.records.log import Log, format_seconds
+from fcdist.training.records.metrics import StepMetrics
+from fcdist.training.records.sinks import (
+    GuardedSink,
+    JsonlSink,
+    TensorBoardSink,
+    WandbSink,
+    build_sinks,
+    public_settings,
+)
 
 METRICS = StepMetrics(
     loss=2.0,
@@ -148,7 +155,7 @@ def test_wandb_online_without_key_or_server_falls_back_in_time(wandb_env, tmp_pa
     with caplog.at_level(logging.WARNING):
         logged_run(cfg, tmp_path / "no-key")
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setattr("fcdist.training.sinks.INIT_TIMEOUT_S", 2)
+        monkeypatch.setattr("fcdist.training.records.sinks.INIT_TIMEOUT_S", 2)
         logged_run(cfg, tmp_path / "no-server")
     assert "no API key" in caplog.text and "cannot be reached" in caplog.text
     assert time.monotonic() - started < 30

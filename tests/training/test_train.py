@@ -37,8 +37,8 @@ from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
 from fcdist.train import main
-from fcdist.training.finding import newest_checkpoint
-from fcdist.training.stopping import RESUME, STOP
+from fcdist.training.checkpoints.finding import newest_checkpoint
+from fcdist.training.watching.stopping import RESUME, STOP
 
 TOOL = Tool("get_time", "Time in a city", {"type": "object", "properties": {"city": {"type": "string"}}})
 

@@ -15,9 +15,9 @@ from fcdist.data.batch import Batch
 from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing, trainable_parameters
 from fcdist.model.attention import FLASH, set_attention
 from fcdist.model.debug import TinyKind, tiny_model
-from fcdist.training.deepspeed_engine import DeepSpeedEngine
 from fcdist.training.distributed import get_rank
-from fcdist.training.engine import Engine
+from fcdist.training.engines.deepspeed_engine import DeepSpeedEngine
+from fcdist.training.engines.engine import Engine
 from fcdist.training.loss import LossModule
 
 SPLIT = 4

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch, StepBatches
 from fcdist.errors import ConfigError
-from fcdist.training.fragments import Fragment
-from fcdist.training.tensor_file import TensorSpec
+from fcdist.training.checkpoints.fragments import Fragment
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 
 
 class Engine(Protocol):
@@ -106,11 +106,11 @@ def build_engine(module: nn.Module, cfg: Config, device: torch.device) -> Engine
     if not any(p.requires_grad for p in module.parameters()):
         raise ConfigError("no parameter requires gradients; tuning.mode=lora needs tuning.targets that the model has")
     if cfg.zero.engine == "local":
-        from fcdist.training.local_engine import LocalEngine
+        from fcdist.training.engines.local_engine import LocalEngine
 
         return LocalEngine(module, cfg, device)
     try:
-        from fcdist.training.deepspeed_engine import DeepSpeedEngine
+        from fcdist.training.engines.deepspeed_engine import DeepSpeedEngine
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"zero.engine=deepspeed needs the package deepspeed ({error}); or set zero.engine=local"

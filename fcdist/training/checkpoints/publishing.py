@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from fcdist.errors import CheckpointError, FcdistError
+from fcdist.training.checkpoints.durable import Written, make_folder, remove_folder, rename, write_file
+from fcdist.training.checkpoints.finding import STATE, checkpoints_by_step, find_damage, folder_name, write_manifest
+from fcdist.training.checkpoints.fragments import MASTER, Fragment, FragmentReader, num_bytes, part_path, write_part
+from fcdist.training.checkpoints.tensor_file import TensorSpec, write_tensors
 from fcdist.training.distributed import Group, gather_objects, get_rank, on_every_rank, on_rank_zero, shared
-from fcdist.training.durable import Written, make_folder, remove_folder, rename, write_file
-from fcdist.training.finding import STATE, checkpoints_by_step, find_damage, folder_name, write_manifest
-from fcdist.training.fragments import MASTER, Fragment, FragmentReader, num_bytes, part_path, write_part
-from fcdist.training.tensor_file import TensorSpec, write_tensors
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

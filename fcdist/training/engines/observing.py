@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
 from fcdist.errors import FcdistError, TrainingError
+from fcdist.training.checkpoints.fragments import Fragment
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 from fcdist.training.distributed import get_rank, get_world_size
-from fcdist.training.engine import Engine
+from fcdist.training.engines.engine import Engine
 from fcdist.training.estimates.fitting import advice
 from fcdist.training.estimates.hardware import GIB
 from fcdist.training.estimates.memory import estimate_memory
-from fcdist.training.failures import BadPack, name_examples, write_failure
-from fcdist.training.fragments import Fragment
-from fcdist.training.stragglers import Pace
-from fcdist.training.tensor_file import TensorSpec
-from fcdist.training.watchdog import Watchdog
+from fcdist.training.watching.failures import BadPack, name_examples, write_failure
+from fcdist.training.watching.stragglers import Pace
+from fcdist.training.watching.watchdog import Watchdog
 
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error")
 """Words of gloo and NCCL when a partner is gone; gloo has no error of its own."""

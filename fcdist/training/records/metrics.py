@@ -10,7 +10,7 @@ from torch import Tensor
 from fcdist.data.batch import Batch, Kind, StepBatches
 from fcdist.errors import TrainingError
 from fcdist.training.distributed import all_reduce_max, all_reduce_sum, gather_objects, get_rank, shared
-from fcdist.training.failures import BadPack, BadStepError, name_examples
+from fcdist.training.watching.failures import BadPack, BadStepError, name_examples
 
 TARGET_KINDS = tuple(kind for kind in Kind if kind != Kind.CONTEXT)
 

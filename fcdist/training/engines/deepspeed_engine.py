@@ -22,10 +22,10 @@ from fcdist.config.types import Config
 from fcdist.data.batch import Batch
 from fcdist.data.collating import filler
 from fcdist.model.precision import dtype_of
+from fcdist.training.checkpoints.fragments import MASTER, Fragment
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 from fcdist.training.distributed import get_rank, get_world_size
-from fcdist.training.fragments import MASTER, Fragment
-from fcdist.training.optimizer import MOMENTS, adam_state, build_optimizer
-from fcdist.training.tensor_file import TensorSpec
+from fcdist.training.engines.optimizer import MOMENTS, adam_state, build_optimizer
 
 NO_CLIPPING = 1e30
 """A norm never reached. With 0 DeepSpeed may skip computing the gradient norm, which is reported and checked."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fcdist.errors import CheckpointError
-from fcdist.training.durable import Written, flush_folder, sha256_of, write_file
+from fcdist.training.checkpoints.durable import Written, flush_folder, sha256_of, write_file
 
 logger = logging.getLogger(__name__)
 

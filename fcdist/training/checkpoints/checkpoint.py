@@ -22,14 +22,14 @@ import torch.distributed as dist
 
 from fcdist.config.types import TrainConfig
 from fcdist.errors import CheckpointError
+from fcdist.training.checkpoints.finding import FORMAT, checkpoints_by_step, find_damage, read_state
+from fcdist.training.checkpoints.fragments import FragmentReader, HostCopy, share
+from fcdist.training.checkpoints.identity import Identity, versions
+from fcdist.training.checkpoints.publishing import ENGINE, Publisher, Snapshot, told
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 from fcdist.training.distributed import gather_objects, get_rank, get_world_size, on_every_rank, on_rank_zero, shared
-from fcdist.training.engine import Engine, StepSource
-from fcdist.training.failures import LossGuard
-from fcdist.training.finding import FORMAT, checkpoints_by_step, find_damage, read_state
-from fcdist.training.fragments import FragmentReader, HostCopy, share
-from fcdist.training.identity import Identity, versions
-from fcdist.training.publishing import ENGINE, Publisher, Snapshot, told
-from fcdist.training.tensor_file import TensorSpec
+from fcdist.training.engines.engine import Engine, StepSource
+from fcdist.training.watching.failures import LossGuard
 
 logger = logging.getLogger(__name__)
 

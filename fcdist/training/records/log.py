@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fcdist.training.distributed import get_rank
-from fcdist.training.engine import StepSource
-from fcdist.training.metrics import TARGET_KINDS, StepMetrics
-from fcdist.training.sinks import Sink
-from fcdist.training.stragglers import Stragglers
+from fcdist.training.engines.engine import StepSource
+from fcdist.training.records.metrics import TARGET_KINDS, StepMetrics
+from fcdist.training.records.sinks import Sink
+from fcdist.training.watching.stragglers import Stragglers
 
 logger = logging.getLogger(__name__)
 

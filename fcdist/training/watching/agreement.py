@@ -10,8 +10,8 @@ import fcdist
 from fcdist.config.mapping import flatten, to_mapping
 from fcdist.config.types import Config
 from fcdist.errors import TrainingError
+from fcdist.training.checkpoints.identity import versions
 from fcdist.training.distributed import gather_objects, shared
-from fcdist.training.identity import versions
 
 MAX_NAMED = 8
 """Differences named in an error."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from fcdist.config.mapping import to_mapping
 from fcdist.config.types import Config
-from fcdist.training.durable import rename, write_file
+from fcdist.training.checkpoints.durable import rename, write_file
 
 logger = logging.getLogger(__name__)
 

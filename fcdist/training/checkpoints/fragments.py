@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fcdist.errors import CheckpointError
-from fcdist.training.durable import Written
-from fcdist.training.optimizer import MOMENTS
-from fcdist.training.tensor_file import TensorSpec, write_tensors
+from fcdist.training.checkpoints.durable import Written
+from fcdist.training.checkpoints.tensor_file import TensorSpec, write_tensors
+from fcdist.training.engines.optimizer import MOMENTS
 
 MASTER = "master"
 PARTS = (MASTER, *MOMENTS)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
+from fcdist.training.checkpoints.fragments import MASTER, Fragment
+from fcdist.training.checkpoints.tensor_file import TensorSpec
 from fcdist.training.distributed import all_reduce_sum, get_rank, get_world_size
-from fcdist.training.fragments import MASTER, Fragment
-from fcdist.training.optimizer import MOMENTS, adam_state, build_optimizer
-from fcdist.training.tensor_file import TensorSpec
+from fcdist.training.engines.optimizer import MOMENTS, adam_state, build_optimizer
 
 
 class LocalEngine:

@@ -1,0 +1,1 @@
+"""What runs a step: plain torch or DeepSpeed, each behind the same methods."""

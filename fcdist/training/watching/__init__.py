@@ -1,0 +1,1 @@
+"""What can go wrong while ranks train together, noticed and told."""
