@@ -29,7 +29,7 @@ def trained(cfg, folder):
 
 
 @pytest.mark.parametrize(("engine", "stage"), [("local", 2), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)])
-def test_measuring_the_pace_leaves_no_trace_in_the_weights(engine, stage, tmp_path):
+def test_measuring_the_pace_leaves_no_trace_in_the_weights(engine, stage, tmp_path, capfd):
     cfg = tiny_config(engine, stage, dropout=0.1, mode="lora")
     (plain, *_), _ = run_ranks(trained, 2, tmp_path, cfg, tmp_path / "plain")
     (timed, num_steps, done), (_, same, _) = run_ranks(
@@ -38,6 +38,7 @@ def test_measuring_the_pace_leaves_no_trace_in_the_weights(engine, stage, tmp_pa
     assert is_same(plain, timed)
     assert num_steps == same == 4 and done == 2
     assert not (tmp_path / "plain").exists()
+    assert "OVERFLOW" not in "".join(capfd.readouterr())  # nor a warning
 
 
 class Paced:

@@ -130,7 +130,10 @@ class DeepSpeedEngine:
         """Forget the gradients. At stages 1-3 no call does so; but an update whose norm is not finite is left out."""
         loss, _ = self(filler())
         self.backward(loss * float("nan"))
+        level = deepspeed_logger.level
+        deepspeed_logger.setLevel(logging.ERROR)  # it would warn of the update that is left out on purpose
         self._engine.step()
+        deepspeed_logger.setLevel(level)
 
     def train_mode(self, enabled: bool) -> None:
         """Dropout on or off."""
