@@ -1,12 +1,16 @@
-"""Small files written whole or not at all. Every room may use it: it imports nothing of fcdist."""
+"""Files written whole or not at all. Every room may use it: it imports nothing of fcdist."""
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside, flush and rename, so that a reader sees the old file or the new one, never half of one.
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path`, flushed and renamed to it in the end, so that a reader sees the old one or the new one.
 
     Raises:
         OSError: the disk is full or broken; what was there before is untouched.
@@ -14,14 +18,20 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file, in UTF-8 and with the line ends of `text`. Raises OSError as `written_whole` does."""
+    with written_whole(path) as file:
+        file.write(text.encode())
 
 
 def partial_path(path: Path) -> Path:

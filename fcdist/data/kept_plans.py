@@ -10,7 +10,6 @@ right. Whatever is wrong with it, a rank computes the same plan itself, as it do
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from fcdist.data import balance, bin_packing, planning, prefixes
 from fcdist.data.balance import GlobalBatch
 from fcdist.data.planning import plan_epoch
 from fcdist.data.store import TokenStore
-from fcdist.files import partial_path
+from fcdist.files import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -135,21 +134,13 @@ class KeptPlans:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write beside and rename. Raises OSError."""
+    """Write the whole of it. Raises OSError."""
     arrays = [plan.rows, plan.ends, plan.costs, plan.sums]
     header = np.array([*plan.ends.shape, len(plan.rows)], dtype=np.int64)
     content = np.concatenate([header, *(array.ravel() for array in arrays)])
     digest = np.frombuffer(hashlib.sha256(content.data).digest(), dtype=np.int64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    try:
-        with partial.open("wb") as file:
-            np.save(file, np.concatenate([content, digest]))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        np.save(file, np.concatenate([content, digest]))
 
 
 def read_plan(path: Path) -> Plan:

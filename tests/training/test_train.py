@@ -237,12 +237,13 @@ def test_two_ranks_train_as_one_does(sequence_parallel, prepared, tmp_path):
 
 def keeping(run_dir: Path, port: int, dies: bool) -> int:
     """`together` with plans that are kept although the store is small; rank 0 may die while it writes one."""
+    from fcdist import files
     from fcdist.data import kept_plans
 
     kept_plans.MIN_EXAMPLES = 1
     sys.stderr = (run_dir / f"stderr-{os.environ['RANK']}").open("w", buffering=1)
     if dies:
-        kept_plans.partial_path = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+        files.partial_path = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     return together(run_dir, port)
 
 
