@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.settings import add_model_arguments
+from benchmarks.settings import add_model_arguments, model_config
+from fcdist.model.weights import locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def peer_command(peer: Peer, arguments: argparse.Namespace, out: Path) -> list[s
         raise SystemExit(f"{peer.script} needs --environment {peer.environment}=VENV")
     runner = Path(__file__).with_name("run_peer.py")
     command = [f"{environments[peer.environment]}/bin/python", str(runner), str(arguments.peers / peer.script)]
-    command += ["--model", arguments.model, "--data", str(arguments.data), "--out", str(out), "--mode", peer.mode]
+    command += ["--model", locate(model_config(arguments)), "--data", str(arguments.data)]
+    command += ["--out", str(out), "--mode", peer.mode]
     command += ["--max-len", str(arguments.max_len), "--batch", str(1 if peer.packs else arguments.batch)]
     command += ["--steps", str(arguments.steps), "--warmup", str(arguments.warmup), "--threads", "1", *peer.options]
     return command + [f"--{name}" for name in ("audit", "prep-only") if getattr(arguments, name.replace("-", "_"))]
