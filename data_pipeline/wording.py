@@ -220,7 +220,7 @@ def _written(
     return _POINTED.sub(r"\1", found[0]) if "《" in found[0] else found[0], found[1]
 
 
-_POINTED = re.compile("《((?:那|这|第)[^》]*)》")
+_POINTED = re.compile("《((?:那|这|第|同一|搜到|评分最高)[^》]*)》")
 """A title that is only pointed at ("that song") stands without marks."""
 
 
