@@ -275,7 +275,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             spec["lo"], spec["hi"] = int(spec["lo"]), int(spec["hi"])
         if unit:
             spec["u"] = f"{unit}|{'' if unit_zh == '-' else unit_zh}"
-            spec["unitname"] = unit.split(";")[-1]
+            spec["unitname"] = unit.split(";")[-1] if unit != "dollars" else ""  # amounts are in the user's own money
         if kind == "pct":
             spec["unitname"] = "percent"
         names = dict.fromkeys(
