@@ -275,7 +275,7 @@ def _formula(key: str, entry: Mapping[str, Any]) -> BaseTool:
             spec["lo"], spec["hi"] = int(spec["lo"]), int(spec["hi"])
         if unit:
             spec["u"] = f"{unit}|{'' if unit_zh == '-' else unit_zh}"
-            spec["unitname"] = unit.split(";")[-1]
+            spec["unitname"] = unit.split(";")[-1] if unit != "dollars" else ""  # amounts are in the user's own money
         if kind == "pct":
             spec["unitname"] = "percent"
         names = dict.fromkeys(
@@ -336,7 +336,7 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         key=entity,
         spec={"t": "pool", "pool": entry["pool"]},
         noun=entity,
-        noun_zh=entry["zh"],
+        noun_zh=entry["z"],
         names=(f"{entity}_name", entity, "name"),
         required=True,
         phrases_en=("of {}", "for {}"),
@@ -374,7 +374,7 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         ),
         params=(key, *extra),
         out={attribute: result, **_unit(unit)},
-        say=_said(f"{noun} of {name}", f"{titled(entity, name)}的{noun_zh}", attribute, unit),
+        say=_said(f"{noun} of {name}", f"{titled(entity, name)}的{noun_zh}", attribute, unit, result.partition(" ")[2]),
         noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"),
         group=entity,
     )
@@ -385,12 +385,13 @@ def _unit(unit: str) -> dict[str, str]:
     return {"unit": f"unit {unit}"} if unit else {}
 
 
-def _said(noun: str, noun_zh: str, field: str, unit: str) -> tuple[str, str]:
-    """The sentences that tell `field` with its unit."""
+def _said(noun: str, noun_zh: str, field: str, unit: str, pool: str = "") -> tuple[str, str]:
+    """The sentences that tell `field`, a member of `pool` if it is one, with its unit."""
     blank = "" if unit.startswith(("%", "°")) or not unit else " "
     told = "{unit}" if unit else ""
     counted = "" if unit else next((word for end, word in _COUNTED if noun_zh.endswith(end)), "")
-    return f"The {noun} is {{{field}}}{blank}{told}.", f"{noun_zh}是{{{field}}}{told}{counted}。"
+    shown = titled(pool, f"{{{field}}}")
+    return f"The {noun} is {{{field}}}{blank}{told}.", f"{noun_zh}是{shown}{told}{counted}。"
 
 
 def titled(entity: str, name: str) -> str:

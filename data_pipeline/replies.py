@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from data_pipeline.catalogue import FOLDER, BaseTool, article
+from data_pipeline.catalogue import FOLDER, BaseTool, article, titled
 from data_pipeline.slots import Value, join_words
 from data_pipeline.tables import read_table
 
@@ -84,7 +84,8 @@ def answer(
     if "results" in result:
         rows = result["results"]
         first = next(iter(rows[0]))
-        listed = join_words([_row(row, first, chinese) for row in rows], language)
+        pool = str(tool.out["results"]["of"][first]).removeprefix("pool ") if chinese else ""
+        listed = join_words([_row(row, first, pool, chinese) for row in rows], language)
         return sentence(language, "found", rng, l=listed, k=str(len(rows)))
     status = str(result.get("status", ""))
     if status == "done":
@@ -96,11 +97,12 @@ def answer(
     return sentence(language, "status", rng, n=noun, s=words.get(status, status) if chinese else status)
 
 
-def _row(row: Mapping[str, Any], first: str, chinese: bool) -> str:
+def _row(row: Mapping[str, Any], first: str, pool: str, chinese: bool) -> str:
+    name = titled(pool, str(row[first]))
     rest = [str(value) for key, value in row.items() if key != first]
     if not rest:
-        return str(row[first])
-    return f"{row[first]}（{rest[0]}）" if chinese else f"{row[first]} ({rest[0]})"
+        return name
+    return f"{name}（{rest[0]}）" if chinese else f"{name} ({rest[0]})"
 
 
 def _field(path: str, values: Mapping[str, Value], result: Mapping[str, Any]) -> str:

@@ -209,7 +209,7 @@ class _Writer:
             elif out.endswith(_ARTICLES) and _needs_an(out, text):
                 out = re.sub(r"(?<=[Aa])(?= ?$)", "n", out)
             out += text
-            literal = isinstance(item, str)
+            literal = isinstance(item, str) or (isinstance(item, Choice) and not any(p.known for p in item.parts))
             said, skipped = not literal and (said or bool(text)), not literal and (skipped or not text)
         return out
 

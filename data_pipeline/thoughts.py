@@ -91,13 +91,13 @@ def _one_call(call: PlannedCall, facts: Sequence[str], later: bool, language: st
     kind = "later" if later else "call"
     if call.required and not later and rng.random() < _NEEDED_SHARE:
         kind = "needed"
-    joined = ("，" if language == "zh" else ", ").join(facts)
+    comma, pause = ("，", "、") if language == "zh" else (", ", ", ")
     return str(rng.choice(table[kind])).format(
         t=call.name,
         h=goal,
-        a=joined,
-        p=", ".join(call.facts),
-        r=", ".join(call.required),
+        a=comma.join(facts),
+        p=pause.join(call.facts),
+        r=pause.join(call.required),
         lines="\n".join(f"- {fact}" for fact in facts),
     )
 
@@ -134,10 +134,11 @@ def before_question(plan: PlannedCall, nouns: str, names: Sequence[str], languag
     if sum(map(len, facts)) > _MAX_THOUGHT:
         facts = list(plan.facts)
     table = layouts()[language]["ask_given" if facts else "ask"]
-    joined = ("，" if language == "zh" else ", ").join(facts)
-    missing = ("、" if language == "zh" else ", ").join(names)
-    goal, required = third_person(plan.goal, language), ", ".join(plan.required)
-    return str(rng.choice(table)).format(t=plan.name, h=goal, a=joined, n=nouns, m=missing, r=required)
+    comma, pause = ("，", "、") if language == "zh" else (", ", ", ")
+    goal = third_person(plan.goal, language)
+    return str(rng.choice(table)).format(
+        t=plan.name, h=goal, a=comma.join(facts), n=nouns, m=pause.join(names), r=pause.join(plan.required)
+    )
 
 
 def before_talk(kind: str, language: str, rng: random.Random, **slots: str) -> str:

@@ -22,7 +22,7 @@ from data_pipeline.tables import read_table
 
 _SLOT = re.compile(r"\{(\w+)\}")
 Values = Mapping[str, Value]
-_TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我")}
+_TO_ME = {"en": re.compile(r"\bme\b"), "zh": re.compile("我|^推荐")}
 """Imperatives that already name the speaker do not go with frames in which the speaker acts."""
 _BY_ME = {
     "en": re.compile(r"\b(?:I need to|I'd like to|I want to|I'm trying to|I have to|we need to|let's)\b|\bme\b", re.I),
@@ -180,7 +180,7 @@ def _surrounded(
 
 
 _CLAUSE_END = re.compile(r"[,，。？！]|[.?!] ")
-_POLITE = re.compile("thank|谢|please|拜托|麻烦|劳", re.I)
+_POLITE = re.compile("thank|谢|please|拜托|麻烦|辛苦|劳", re.I)
 _GREETING = re.compile(
     r"(?:hey|hi|hello|ok|okay|so|alright|quick|in a|pls|right|do me)\b|[哎嘿诶来快急赶麻你您]|那个|话说", re.I
 )
@@ -220,7 +220,7 @@ def _written(
     return _POINTED.sub(r"\1", found[0]) if "《" in found[0] else found[0], found[1]
 
 
-_POINTED = re.compile("《((?:那|这|第)[^》]*)》")
+_POINTED = re.compile("《((?:那|这|第|同一|搜到|评分最高)[^》]*)》")
 """A title that is only pointed at ("that song") stands without marks."""
 
 

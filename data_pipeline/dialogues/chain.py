@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
-from data_pipeline.dialogues.requests import one_request, ordinal
+from data_pipeline.dialogues.pointing import best_hit, first_hit, nth, role_of, that, thing
+from data_pipeline.dialogues.requests import one_request
 from data_pipeline.links import Link, follows_at_once, links
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
@@ -105,12 +107,20 @@ def _shared(pair: Pair, first: Values, second: Values) -> Values:
     }
 
 
+def _same_place(pair: Pair, first: Values, second: Values) -> Values:
+    """What the second request says again: who finds a job in Paris asks what it earns there."""
+    if pair.link.kind != "row" or pair.second.base.backing is not None:
+        return {}
+    params = [param for param in pair.second.params if param.key in first and param.key in second]
+    return {p.key: first[p.key] for p in params if p.kind == "pool" and p.key != pair.link.key}
+
+
 def _within(draft: Draft, pair: Pair) -> None:
     """One request for both; the first call's result feeds the second without another word of the user."""
     rng = draft.rng
     first, second = draft.values(pair.first), draft.values(pair.second)
     shared = _shared(pair, first, second)
-    second = {key: value for key, value in second.items() if key not in shared}
+    second = {key: value for key, value in second.items() if key not in shared} | _same_place(pair, first, second)
     best = pair.link.kind == "row" and _ratings(pair) is not None and rng.random() < 0.6
     draft.say(_compound(draft, pair, first, second, best))
     (result,) = draft.call([(pair.first, first)])
@@ -144,15 +154,17 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     rng, param = draft.rng, pair.second.base.param(pair.link.key)
     a = draft.core(pair.first, first)
     rest = {key: value for key, value in second.items() if key != param.key}
-    pointer = _pointer(draft, pair, best)
-    inline = param.phrases_en and not any(p.startswith(":") for p in param.phrases_en)
-    if pair.link.kind == "field" or (pair.link.kind == "row" and inline and not draft.chinese and rng.random() < 0.5):
+    found = pair.link.kind == "row"
+    point = that if not found else best_hit if best else first_hit
+    pointer = point(param, draft)
+    if _is_inline(draft, pair, param):
+        pointer += thing(param)[1:] if draft.chinese and found else ""
         b = draft.core(pair.second, {**second, param.key: Value(None, pointer)})
         layout = draft.sentence("use_inline", a="{a}", b="{b}")
     else:
         b = draft.core(pair.second, rest)
         kind = {"row": "use_row", "number": "use_number", "identifier": "use_id"}[pair.link.kind]
-        layout = draft.sentence(kind, a="{a}", b="{b}", n=draft.noun(param), r=pointer)
+        layout = draft.sentence(kind, a="{a}", b="{b}", n=role_of(param, draft), r=pointer)
     layout = layout[:1].lower() + layout[1:]
     text = layout.replace("{a}", a)
     whole = re.sub(r"(?<=\. )\{b\}", lambda _: capital(b), text).replace("{b}", b)
@@ -162,13 +174,14 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     return capital(rng.choice(frames).format(whole))
 
 
-def _pointer(draft: Draft, pair: Pair, best: bool) -> str:
-    noun = draft.noun(pair.second.base.param(pair.link.key))
-    if best:
-        return draft.either(("the best-rated one", "the one with the best rating"), ("评分最高的那个", "评分最高的"))
-    if pair.link.kind == "row":
-        return draft.either(("the first one", "the first result", "the top result"), ("第一个", "搜到的第一个"))
-    return f"那个{noun}" if draft.chinese else f"that {noun}"
+def _is_inline(draft: Draft, pair: Pair, param: Param) -> bool:
+    """Whether the pointer stands in the sentence like any other value: 评分最高的那位歌手的最热歌曲."""
+    if pair.link.kind != "row":
+        return pair.link.kind == "field"
+    if draft.chinese:
+        return pair.second.base.id.startswith("lookup_")
+    inline = param.phrases_en and not any(p.startswith(":") for p in param.phrases_en)
+    return bool(inline) and draft.rng.random() < 0.5
 
 
 def _ratings(pair: Pair) -> str | None:
@@ -194,7 +207,7 @@ def _across(draft: Draft, pair: Pair) -> None:
         raise RepetitionError
     again = draft.values(pair.second)
     shared = _shared(pair, first, again)
-    again = {key: value for key, value in again.items() if key not in shared}
+    again = {key: value for key, value in again.items() if key not in shared} | _same_place(pair, first, again)
     place = draft.rng.randrange(len(choices))
     text, value = _second_request(draft, pair, again, choices, place)
     draft.say(text)
@@ -207,19 +220,13 @@ def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[A
     """The second request and the value it points at: by place, by name, or as what was just made."""
     chinese, key = draft.chinese, pair.link.key
     value = taken(choices[place])
-    if pair.link.kind == "row" or pair.link.kind == "field":
+    others = {k: v for k, v in again.items() if k != key}
+    if pair.link.kind in ("row", "field"):
         named = draft.rng.random() < 0.4
         if named:
             value = Value(choices[place], str(choices[place]), {"": str(choices[place])})
-            pointer = value.text
-        else:
-            noun = draft.noun(pair.second.base.param(key))
-            pointer = f"第{ordinal(place, draft)}个" if chinese else f"the {ordinal(place, draft)} one"
-            pointer = pointer if pair.link.kind == "row" else f"那个{noun}" if chinese else f"that {noun}"
-        core = draft.core(pair.second, {**again, key: Value(None, pointer)})
-        bridge = draft.rng.choice(_BRIDGES[chinese])
-        return f"{bridge}{core}{'。' if chinese else '.'}", value
-    core = draft.core(pair.second, {k: v for k, v in again.items() if k != key})
+        return f"{draft.rng.choice(_BRIDGES[chinese])}{_about_found(draft, pair, others, value, place)}", value
+    core = draft.core(pair.second, others)
     if pair.link.kind == "number":
         noun = draft.noun(pair.second.base.param(key))
         core += f"，{noun}就用这个结果" if chinese else f" with that result as the {noun}"
@@ -229,7 +236,18 @@ def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[A
     undoes = pair.second.base.act in ("cancel", "update")
     core = _INDEFINITE.sub(r"\1 that ", core) if undoes and not chinese else core
     bridge = draft.rng.choice((_TURNS_BACK if undoes else _BRIDGES)[chinese])
-    return f"{bridge}{core}{'。' if chinese else '.'}", value
+    end = "吧。" if bridge.endswith("还是") else "。" if chinese else "."
+    return f"{bridge}{core}{end}", value
+
+
+def _about_found(draft: Draft, pair: Pair, others: Values, value: Value, place: int) -> str:
+    """A request about something that was found, by its name where the user says that, else by its place."""
+    param, pointer = pair.second.base.param(pair.link.key), value.text
+    if value.leaves[""] != value.text:
+        pointer = nth(param, place, draft) if pair.link.kind == "row" else that(param, draft)
+        if draft.chinese and param.kind == "ref":  # "the second order number" is nothing that one could cancel
+            return f"{draft.core(pair.second, others)}，就是{pointer}。"
+    return f"{draft.core(pair.second, {**others, param.key: Value(None, pointer)})}{'。' if draft.chinese else '.'}"
 
 
 def write_two_requests(draft: Draft) -> None:
@@ -248,8 +266,8 @@ def write_two_requests(draft: Draft) -> None:
         if again[key].arg != values[key].arg
     ]
     for key in shared[:1]:
-        noun = draft.noun(second.base.param(key))
-        same = f"同一个{noun}" if chinese else f"the same {noun}"
+        param = second.base.param(key)
+        same = f"同一{thing(param)}" if chinese else f"the same {draft.noun(param)}"
         again[key] = Value(values[key].arg, same, values[key].leaves)
     draft.say(draft.request(second, again))
     for key in shared[:1]:

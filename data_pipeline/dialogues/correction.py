@@ -62,7 +62,8 @@ def _correcting(draft: Draft, kind: str, change: Change, **slots: str) -> str:
     if change.old.text.isdigit():
         options = [option for option in options if "{n}" in option] or options
     noun = draft.noun(change.param)
-    return capital(str(draft.rng.choice(options)).format(o=change.old.text, t=change.new.text, n=noun, **slots))
+    old, new = (draft.named(change.param, value) for value in (change.old, change.new))
+    return capital(str(draft.rng.choice(options)).format(o=old, t=new, n=noun, **slots))
 
 
 def _slip(draft: Draft) -> bool:

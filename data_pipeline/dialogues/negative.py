@@ -1,5 +1,6 @@
 """Conversations without any call: talk, missing tools, near misses, questions, mentions, and what is known already."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ KINDS = {"removed": 36, "near_miss": 20, "howto": 11, "hypothetical": 11, "in_co
 """Kinds of negatives and their weights: what users ask of tools that are not there is the commonest, and the hardest to
 learn, because the thought begins as before a call."""
 _MAX_HEADS = 4
+_THANKS = re.compile("thank|谢", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def write_negative(draft: Draft) -> None:
     kind = draft.facts["negative"]
     if kind != "small_talk" and draft.rng.random() < 0.15:
         draft.say(draft.words("thanks" if kind in ("removed", "near_miss") else "thanks_told"))
-        draft.talk(draft.sentence("welcome"), "polite")
+        thanked = _THANKS.search(str(draft.messages[-1].content)) is not None
+        draft.talk(draft.sentence("welcome" if thanked else "noted"), "polite")
 
 
 def refuse(draft: Draft, wish: Wish, near: ToolInstance | None = None) -> None:
@@ -128,7 +131,7 @@ def _answer_question(draft: Draft, instance: ToolInstance, asked: str, answered:
     nouns = join_words([draft.noun(p) for p in required] or ["-"], language)
     text = draft.sentence(answered if required else f"{answered}0", h=draft.head(instance.base), p=nouns)
     known = third_person(head_of(instance.base, language), language)
-    names = ", ".join(instance.names[p.key] for p in required) or "-"
+    names = ("、" if draft.chinese else ", ").join(instance.names[p.key] for p in required) or "-"
     draft.talk(text, why, t=instance.tool.name, h=known, p=names)
     return True
 

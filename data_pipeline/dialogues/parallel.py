@@ -1,14 +1,19 @@
 """Conversations in which one request needs several calls at once, none of which waits for another."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from data_pipeline.catalogue import Param
-from data_pipeline.dialogues.draft import Draft
+from data_pipeline.dialogues.draft import Draft, Planned, Values
 from data_pipeline.dialogues.requests import write_single
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
-from data_pipeline.wording import capital
+from data_pipeline.wording import attribute, capital
 
 VARIED = ("pool", "enum", "int", "num", "money", "pct", "year", "company", "person")
 """Kinds of values that a user lists, or changes from one request to the next."""
+_LIMITS = ("limit", "max_price", "min_rating", "rent_max")
+"""Bounds of a search: nobody asks for the same with two of them."""
 _TRIES = 20
 _LINKS = ((", and ", " and also ", ", then ", ". Also ", "; and "), ("，再", "，然后", "。另外", "，顺便", "，同时"))
 _FRAMES = (
@@ -19,6 +24,7 @@ _REPEATS = (
     ("{0}. Then {1}.", "{0}, and {1}.", "{0}; also {1}.", "Two things: {0}, and {1}.", "Please {0} and then {1}."),
     ("{0}，再{1}。", "{0}。另外{1}。", "两件事：{0}；{1}。", "请{0}，然后{1}。"),
 )
+_SECOND_SET = ("{0}。再算一组：{1}。", "{0}。另外一组：{1}。", "一共两组：{0}；{1}。", "请{0}；还有一组，{1}。")
 
 
 def write_parallel(draft: Draft) -> None:
@@ -30,7 +36,7 @@ def write_parallel(draft: Draft) -> None:
         for i in draft.tool_set.instances
         if i.base.act in ("get", "search", "compute")
         for p in i.params
-        if p.required and p.kind in VARIED and p.key != "limit"
+        if p.required and p.kind in VARIED and p.key not in _LIMITS
     ]
     if not usable:
         return _repeat(draft, draft.pick())
@@ -56,10 +62,7 @@ def write_parallel(draft: Draft) -> None:
     if instance.base.backing is not None or any(set(result) <= {"result", "unit", "status"} for result in results):
         draft.answer(planned, results)
         return
-    told = [draft.report([each], [result]) for each, result in zip(planned, results, strict=True)]
-    draft.reply(
-        draft.joined(*(_labelled(draft, param, v, text) for v, text in zip(several.values(), told, strict=True)))
-    )
+    _answer_each(draft, param, planned, results)
 
 
 def _labelled(draft: Draft, param: Param, value: Value, text: str) -> str:
@@ -85,9 +88,32 @@ def _repeat(draft: Draft, instance: ToolInstance) -> None:
     """The same tool twice with different values."""
     first = draft.values(instance)
     second = {key: sample(instance.base.param(key).spec, draft.context()) for key in first}
-    if all(second[key].arg == first[key].arg for key in first):
+    if all(second[key].arg == first[key].arg for key in first if key not in _LIMITS):
         return write_single(draft)
-    texts = [draft.core(instance, values) for values in (first, second)]
-    draft.say(capital(draft.rng.choice(_REPEATS[draft.chinese]).format(*texts)))
+    draft.say(_twice(draft, instance, first, second))
     draft.facts["kind"] = "repeated"
-    draft.run([(instance, first), (instance, second)])
+    planned = [(instance, first), (instance, second)]
+    results = draft.call(planned)
+    required = [p for p in instance.params if p.required and p.kind in VARIED]
+    param = next((p for p in required if first[p.key].arg != second[p.key].arg), None)
+    if instance.base.backing is not None or param is None or any("results" not in result for result in results):
+        draft.answer(planned, results)
+    else:
+        _answer_each(draft, param, planned, results)
+
+
+def _answer_each(draft: Draft, param: Param, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]]) -> None:
+    """One report after the other, each with the value of `param` that it is for."""
+    told = [draft.report([each], [result]) for each, result in zip(planned, results, strict=True)]
+    labelled = [_labelled(draft, param, v[param.key], text) for (_, v), text in zip(planned, told, strict=True)]
+    draft.reply(draft.joined(*labelled))
+
+
+def _twice(draft: Draft, instance: ToolInstance, first: Values, second: Values) -> str:
+    """One request for both sets of values; in Chinese a second set of numbers needs no second verb."""
+    params = [instance.base.param(key) for key in second]
+    if draft.chinese and instance.base.backing is None and not any(p.phrases_zh for p in params):
+        numbers = "，".join(attribute(p, second[p.key], "zh", draft.rng) for p in params)
+        return str(draft.rng.choice(_SECOND_SET)).format(draft.core(instance, first), numbers)
+    texts = [draft.core(instance, values) for values in (first, second)]
+    return capital(draft.rng.choice(_REPEATS[draft.chinese]).format(*texts))

@@ -7,6 +7,7 @@ the assistant repair it without asking, and tells what it changed.
 import random
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from data_pipeline.catalogue import Param
@@ -181,18 +182,22 @@ def _misspelt(draft: Draft, trouble: Trouble) -> None:
     public = trouble.instance.labels[param.key]
     fail(draft, trouble, values, {"error": "not_found", public: wrong, "did_you_mean": right}, "not_found")
     said = f"not_found，最接近{right}" if draft.chinese else f"not_found, closest is {right}"
-    draft.tell_failure(draft.sentence("not_found_hint", v=wrong, m=right), said)
-    draft.say(draft.words("confirm", m=right))
+    marked, meant = (draft.named(param, Value(name, name)) for name in (wrong, right))
+    draft.tell_failure(draft.sentence("not_found_hint", v=marked, m=meant), said)
+    draft.say(draft.words("confirm", m=meant))
     spoken = right in str(draft.messages[-1].content)
     new = Value(right, right, {"": right}) if spoken else taken(right)
     go_on(draft, trouble, values, new, "" if spoken else f"did_you_mean = {right}")
 
 
 def _mistyped(text: str, draft: Draft) -> str:
-    """Two neighbouring letters inside a word in the wrong order. Raises RepetitionError where that changes nothing."""
+    """Two neighbouring letters of one script in the wrong order. Raises RepetitionError where that changes nothing."""
     first = 0 if draft.chinese and len(text) > 2 else 1
     places = [
-        i for i in range(first, len(text) - 1) if text[i : i + 2].isalpha() and text[i].lower() != text[i + 1].lower()
+        i
+        for i, (left, right) in enumerate(pairwise(text))
+        if i >= first and (left + right).isalpha() and left.lower() != right.lower()
+        if left.isascii() == right.isascii()
     ]
     if len(text) < 3 or not places:
         raise RepetitionError

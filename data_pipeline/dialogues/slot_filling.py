@@ -127,7 +127,8 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     param = rng.choice(said)
     old, new = values[param.key], draft.another(param, [value.arg for value in values.values()])
     after = {**values, param.key: new}
-    draft.say(draft.words("slip_said", A=reply, o=old.text, t=new.text, n=draft.noun(param)))
+    told, meant = draft.named(param, old), draft.named(param, new)
+    draft.say(draft.words("slip_said", A=reply, o=told, t=meant, n=draft.noun(param)))
     withdraw(draft, instance, values, after)
     draft.run([(instance, after)])
 
@@ -187,7 +188,8 @@ def _look_up(draft: Draft, finder: ToolInstance, instance: ToolInstance, link: L
     draft.facts["kind"] = "looked_up"
     open_request(draft, instance, values, [param])
     draft.say(draft.words("looked_up", n=draft.noun(param)))
-    (result,) = draft.run([(finder, {})])
+    (result,) = draft.call([(finder, {})])
+    draft.reply(draft.joined(draft.report([(finder, {})], [result]), draft.sentence("which")))
     rows = link.choices(finder.base, result)
     draft.facts["looked_up"] = [{**named(draft, instance, [param])[0], "call": len(draft.calls) - 1}]
     place = draft.rng.randrange(len(rows))

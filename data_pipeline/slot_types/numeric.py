@@ -62,7 +62,7 @@ def _money(spec: Spec, context: Context) -> Value:
     text = number_text(arg, context, plain=True)
     if context.chinese:
         spoken = "块钱" if arg < 1000 else "元"
-        return carried(arg, text + context.rng.choice(("元", "元", "块", spoken)))
+        return carried(arg, text + (spec.get("said") or context.rng.choice(("元", "元", "块", spoken))))
     if text.endswith("million"):
         return carried(arg, "$" + text)
     return carried(arg, context.rng.choice((f"${text}", f"${text}", f"{text} dollars", f"${text}", f"{text} USD")))

@@ -64,7 +64,7 @@ def _strs(spec: Spec, context: Context) -> Value:
     count = context.rng.randint(spec.get("min", 2), spec.get("max", 4))
     pool = context.pools[spec["pool"]]
     drawn = [pair[context.chinese] for pair in context.rng.sample(pool, min(count, len(pool)))]
-    return _listed(drawn, context)
+    return _listed(drawn, context, spec.get("marks", "{}") if context.chinese else "{}")
 
 
 def _people(spec: Spec, context: Context) -> Value:
@@ -76,10 +76,11 @@ def _emails(spec: Spec, context: Context) -> Value:
     return _listed([email(context.rng, context.language) for _ in range(context.rng.choice((2, 2, 3)))], context)
 
 
-def _listed(drawn: list[str], context: Context) -> Value:
+def _listed(drawn: list[str], context: Context, marks: str = "{}") -> Value:
     words = list(dict.fromkeys(drawn))
     args = [bare(word) for word in words]
-    return Value(args, join_words(words, context.language, context.rng), {str(i): arg for i, arg in enumerate(args)})
+    text = join_words([marks.format(word) for word in words], context.language, context.rng)
+    return Value(args, text, {str(i): arg for i, arg in enumerate(args)})
 
 
 def _airport(spec: Spec, context: Context) -> Value:

@@ -103,6 +103,7 @@ def test_the_template_language():
     assert said("find <{a}|{b}>", b="Oslo") == "find Oslo"
     assert said("{d}{t}", d="2025-03-01", t="15:00") == "2025-03-01 15:00"
     assert said("查[{c}]的天气") == "查天气" and said("查[{c}]的天气", c="北京") == "查北京的天气"
+    assert said("<查|查>[{c}]的天气") == "查天气" and said("<查|查>[{c}]的天气", c="北京") == "查北京的天气"
     assert said("a {x} plan", x="easy") == "an easy plan"
     count = written([compiled("for {n#night}")], {"n": Value(1, "one")}, random.Random(0), str, lambda b, left: b)
     assert count == ("for one night", False) and plural("person") == "people"
