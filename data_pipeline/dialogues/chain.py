@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.requests import one_request, ordinal
 from data_pipeline.links import Link, follows_at_once, links
@@ -147,7 +148,7 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     pointer = _pointer(draft, pair, best)
     inline = param.phrases_en and not any(p.startswith(":") for p in param.phrases_en)
     if pair.link.kind == "field" or (pair.link.kind == "row" and inline and not draft.chinese and rng.random() < 0.5):
-        b = draft.core(pair.second, {**second, param.key: Value(None, pointer)})
+        b = _pointing(draft.core(pair.second, {**second, param.key: Value(None, pointer)}), param, pointer)
         layout = draft.sentence("use_inline", a="{a}", b="{b}")
     else:
         b = draft.core(pair.second, rest)
@@ -169,6 +170,11 @@ def _pointer(draft: Draft, pair: Pair, best: bool) -> str:
     if pair.link.kind == "row":
         return draft.either(("the first one", "the first result", "the top result"), ("第一个", "搜到的第一个"))
     return f"那个{noun}" if draft.chinese else f"that {noun}"
+
+
+def _pointing(core: str, param: Param, pointer: str) -> str:
+    """ "track order the first one" → "track the first one"."""
+    return core.replace(f"{param.spec['kind']} {pointer}", pointer) if param.kind == "ref" else core
 
 
 def _ratings(pair: Pair) -> str | None:
@@ -217,6 +223,7 @@ def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[A
             pointer = f"第{ordinal(place, draft)}个" if chinese else f"the {ordinal(place, draft)} one"
             pointer = pointer if pair.link.kind == "row" else f"那个{noun}" if chinese else f"that {noun}"
         core = draft.core(pair.second, {**again, key: Value(None, pointer)})
+        core = core if named else _pointing(core, pair.second.base.param(key), pointer)
         bridge = draft.rng.choice(_BRIDGES[chinese])
         return f"{bridge}{core}{'。' if chinese else '.'}", value
     core = draft.core(pair.second, {k: v for k, v in again.items() if k != key})
