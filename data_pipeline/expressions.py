@@ -63,9 +63,9 @@ _DOLLARS = {
 """What a unit of each currency is about worth in US dollars."""
 
 
-def _level(text: str, low: float, high: float) -> float:
-    """A number from `low` to `high` that follows from `text`: what a town, a crop or a product is like."""
-    return low + (high - low) * (zlib.crc32(text.encode()) % 1000) / 999
+def _level(argument: Any, low: float, high: float) -> float:
+    """A number from `low` to `high` that follows from an argument: what a town, a crop or a product is like."""
+    return low + (high - low) * (zlib.crc32(str(argument).encode()) % 1000) / 999
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
