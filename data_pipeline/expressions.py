@@ -4,6 +4,7 @@ import ast
 import math
 import operator
 import statistics
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -60,6 +61,13 @@ _DOLLARS = {
     **{"SGD": 0.74, "AUD": 0.66, "CAD": 0.73, "CHF": 1.12},
 }
 """What a unit of each currency is about worth in US dollars."""
+
+
+def _level(argument: Any, low: float, high: float) -> float:
+    """A number from `low` to `high` that follows from an argument: what a town, a crop or a product is like."""
+    return low + (high - low) * (zlib.crc32(str(argument).encode()) % 1000) / 999
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt,
     "ceil": math.ceil,
@@ -68,6 +76,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "slope": lambda points: _line(points)[0],
     "intercept": lambda points: _line(points)[1],
     "first_word": _first_word,
+    "level": _level,
+    "cheapest": lambda names: min(names, key=lambda name: _level(name, 0, 1)),
+    "best": lambda names: max(names, key=lambda name: _level(name[::-1], 0, 1)),
     "daily_energy": _daily_energy,
     "log": math.log,
     "comb": math.comb,

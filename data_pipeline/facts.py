@@ -1,4 +1,4 @@
-"""What is true of real things that look-ups are asked about; of anything else the simulators invent."""
+"""What is true of real things and texts that tools are asked about; of anything else the simulators invent."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,17 +10,23 @@ from data_pipeline.tables import read_table
 _FOLDER = Path(__file__).parent / "catalogue"
 _LENGTHS = {"meters": 1.0, "feet": 3.28084, "kilometers": 0.001, "miles": 0.000621371}
 """Unit → how many of it a meter has."""
+_OF_SENTENCES = {"translate_text": ("translation", "target_language"), "sentiment": ("score", "score")}
+"""Tool → field of its result, and what of a sentence it tells: that, or the parameter that names it."""
 _LENGTHS_ZH = {"meters": "米", "feet": "英尺", "kilometers": "公里", "miles": "英里"}
 
 
 def known(tool_id: str, arguments: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """The true result of a look-up, in the unit of the catalogue; empty where nothing is known.
+    """The true result of a look-up or of a tool for texts, in the unit of the catalogue; empty where nothing is known.
 
     Args:
-        tool_id: `lookup_ENTITY_ATTRIBUTE`.
+        tool_id: `lookup_ENTITY_ATTRIBUTE`, or another one.
         arguments: base parameter → value; the entity's parameter is called like the entity.
         language: of text results and of the name.
     """
+    if tool_id in _OF_SENTENCES:
+        field, asked = _OF_SENTENCES[tool_id]
+        found = _sentences(language).get((str(arguments.get("text")), str(arguments.get(asked, asked))))
+        return {} if found is None else {field: found}
     if not tool_id.startswith("lookup_"):
         return {}
     entity, _, attribute = tool_id.removeprefix("lookup_").partition("_")
@@ -60,3 +66,17 @@ def _facts(language: str) -> dict[tuple[str, str, str], Any]:
                 said = value.split("|")[language == "zh"] if isinstance(value, str) else value
                 found[entity, name, attribute] = said
     return found
+
+
+@lru_cache(maxsize=2)
+def _sentences(language: str) -> dict[tuple[str, str], Any]:
+    """(sentence, "score" or target language), both in the language → value."""
+    pools = read_table(_FOLDER / "pools.yaml")
+    names = dict(item.split("|") for pool in ("sentence", "language") for item in pools[pool].split("; "))
+    said = names if language == "zh" else {}
+    table = read_table(_FOLDER / "sentences.yaml")
+    return {
+        (said.get(text, text), said.get(asked, asked)): value
+        for text, known_of in table.items()
+        for asked, value in known_of.items()
+    }

@@ -248,7 +248,7 @@ class _Writer:
 
 _ARTICLES = ("a", "A", "a ", "A ")
 _ARTICLE = re.compile(r"\b[Aa] ?$")
-_VOWEL = re.compile(r"(?!one\b|uni|use)[aeiou8]|11|18", re.I)
+_VOWEL = re.compile(r"(?!one\b|uni|us[ae])[aeiou8]|11|18", re.I)
 
 
 _MARKS_ZH = (

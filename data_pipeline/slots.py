@@ -58,12 +58,12 @@ def unit(spec: Spec) -> str:
     return str(spec.get("unitname") or (kind.unit if kind is not None else ""))
 
 
-def _object(spec: Spec, context: Context) -> Value:
+def _object(spec: Spec, context: Context, layout: str = "") -> Value:
     values: dict[str, Value] = {}
     for key, item in spec["of"].items():
         owned = item["t"] == "email" and "of" in item  # the address of the person of another field
         values[key] = sample({**item, "owner": values[item["of"]].arg} if owned else item, context)
-    layout = context.rng.choice(spec["zh" if context.chinese else "en"])
+    layout = layout or context.rng.choice(spec["zh" if context.chinese else "en"])
     text = layout.format(**{key: value.text for key, value in values.items()})
     leaves = {f"{key}.{path}".rstrip("."): leaf for key, value in values.items() for path, leaf in value.leaves.items()}
     return Value({key: value.arg for key, value in values.items()}, text, leaves)
@@ -72,8 +72,9 @@ def _object(spec: Spec, context: Context) -> Value:
 def _objects(spec: Spec, context: Context) -> Value:
     count = context.rng.randint(spec.get("min", 1), spec.get("max", 3))
     items: dict[str, Value] = {}
+    layout = context.rng.choice(spec["zh" if context.chinese else "en"])
     for _ in range(count * 3):
-        value = _object(spec, context)
+        value = _object(spec, context, layout)
         # Items differ in what they are, not only in how many: no two lines of push-ups.
         named = [arg for arg in value.arg.values() if isinstance(arg, str)]
         told = value.arg[spec["distinct"]] if "distinct" in spec else named[0] if named else value.arg

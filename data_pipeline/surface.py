@@ -46,6 +46,11 @@ class ToolInstance:
         return tuple(self.changed.get(p.key, p) for p in self.base.params if p.key in self.names)
 
     @cached_property
+    def required(self) -> tuple[str, ...]:
+        """What a call must have, as dotted paths; of an object around parameters, its fields."""
+        return tuple(_required(self.tool.parameters, set(self.names.values())))
+
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """Base parameter → its public name without the objects around it."""
         return {key: path.rpartition(".")[2] for key, path in self.names.items()}
@@ -93,6 +98,17 @@ class ToolInstance:
         if isinstance(result, dict):
             return {self.shown(key): self.result(item) for key, item in result.items()}
         return [self.result(item) for item in result] if isinstance(result, list) else result
+
+
+def _required(schema: Mapping[str, Any], paths: Collection[str], around: str = "") -> list[str]:
+    found: list[str] = []
+    for name in schema.get("required", ()):
+        path = f"{around}{name}"
+        if path not in paths and any(inner.startswith(f"{path}.") for inner in paths):
+            found += _required(schema["properties"][name], paths, f"{path}.")
+        else:
+            found.append(path)
+    return found
 
 
 class PublicCall(NamedTuple):

@@ -124,7 +124,10 @@ def _facts(call: PlannedCall, language: str) -> list[str]:
 def _given(call: PlannedCall, language: str) -> list[str]:
     """`name: words` of what was said so far; what it comes to is no matter before the call."""
     colon = "：" if language == "zh" else ": "
-    words = {name: value.text.strip(_QUOTES) for name, value in call.facts.items()}
+    words: dict[str, str] = {}
+    for name, value in call.facts.items():
+        text = value.text.strip(_QUOTES)
+        words[name] = text if text not in words.values() else ""  # the currency is in the words of the amount
     return [f"{name}{colon}{text}" if 0 < len(text) <= _MAX_WORDS else name for name, text in words.items()]
 
 

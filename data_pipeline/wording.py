@@ -347,7 +347,7 @@ def attribute(param: Param, value: Value, language: str, rng: random.Random) -> 
     """ "a mass of 5 kg" / 质量为5千克."""
     if language == "zh":
         return _attribute_zh(param, value, rng.choice(("为", "是", "")))
-    if re.search(r"\d$|coefficient|^number of|^items", param.noun):
+    if re.search(r"\d$|coefficient|^(?:number of|first|second)\b", param.noun):
         return f"{param.noun} = {value.text}"
     return f"{article(param.noun)}{param.noun} of {value.text}"
 
@@ -360,9 +360,7 @@ def article(noun: str) -> str:
     """ "a " or "an "; nothing before a plural."""
     if (head := noun.split(" of ")[0]).endswith("s") and not head.endswith(("ss", "radius", "status")):
         return ""
-    if noun.startswith(("first", "second", "number of", "annual")) and not noun.startswith("annual"):
-        return "the "
-    return "an " if noun[0] in "aeiou" and not noun.startswith(("unit", "use")) else "a "
+    return "an " if noun[0] in "aeiou" and not noun.startswith(("unit", "use", "usa")) else "a "
 
 
 def _english(head: str, params: Sequence[Param], values: Values, rng: random.Random) -> str:

@@ -17,14 +17,34 @@ from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
 from fcdist.schema.json_text import canonical_json
 
-_VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "product": ((" Pro", " Lite", " Plus", " Basic", " Mini"), ("专业版", "轻便款", "升级版", "基础款", "迷你款")),
-    "topic": ((" explained", " today", ": an overview", " and you"), ("解读", "最新动态", "综述", "与生活")),
-    "job": ((" (full-time)", " (part-time)", ", junior", ", senior"), ("（全职）", "（兼职）", "（初级）", "（高级）")),
-    "subject": ((" basics", " workshop", " in practice", " for everyone"), ("基础", "工作坊", "实战", "入门")),
-    "file": ((".bak", ".old", ".copy"), (".bak", ".old", ".copy")),
+_HITS: dict[str, tuple[str, str, str]] = {
+    "product": (
+        "product",
+        "{} Pro|{} Lite|{} Plus|{} Basic|{} Mini",
+        "{}专业版|{}轻便款|{}升级版|{}基础款|{}迷你款",
+    ),
+    "topic": ("topic", "{} explained|{} today|{}: an overview|{} and you", "{}解读|{}最新动态|{}综述|{}与生活"),
+    "subjectline": (
+        "topic",
+        "Re: {}|Question about {}|Our talk on {}|Notes: {}|Fwd: {}",
+        "回复：{}|关于{}的问题|{}讲座通知|{}资料|转发：{}",
+    ),
+    "dish": (
+        "ingredient",
+        "Stir-fried {}|Soup with {}|Salad with {}|Curry with {}|Oven-baked {}|Stew with {}",
+        "清炒{}|{}汤|{}沙拉|咖喱{}|烤{}|{}煲",
+    ),
+    "job": (
+        "job",
+        "{} (full-time)|{} (part-time)|{}, junior|{}, senior",
+        "{}（全职）|{}（兼职）|{}（初级）|{}（高级）",
+    ),
+    "subject": ("subject", "{} basics|{} workshop|{} in practice|{} for everyone", "{}基础|{}工作坊|{}实战|{}入门"),
+    "file": ("file", "{}.bak|{}.old|{}.copy", "{}.bak|{}.old|{}.copy"),
 }
-"""What search results add to the words that were searched for."""
+"""Pool of what is found → pool of what was searched for, and what the hits are called then."""
+_MAX_ECHOED = 2
+"""Members of a list that was searched for which the name of a hit repeats."""
 _MAX_ROWS = 20
 """Rows that are drawn at most for a search."""
 _CERTAIN = ("=", "unit", "id")
@@ -145,9 +165,9 @@ class World:
         facts = known(tool.id, arguments, self._language)
         rng = self._chance(tool, arguments) if _is_open(tool, facts) else _UNUSED
         self._echo = {
-            str(param.spec["pool"]): str(arguments[param.key])
+            str(param.spec["pool"]): self._echoed(arguments[param.key])
             for param in tool.params
-            if param.kind == "pool" and param.key in arguments
+            if param.kind in ("pool", "strs") and param.key in arguments
         }
         inputs = {param.key: arguments.get(param.key, param.default or 0) for param in tool.params}
         result: dict[str, Any] = {}
@@ -160,6 +180,12 @@ class World:
             pools = {str(p.spec["pool"]): str(arguments[p.key]) for p in tool.params if _is_text(p, arguments)}
             self._created.append((tool, pools, arguments, result))
         return result
+
+    def _echoed(self, asked: Any) -> str:
+        """What was searched for, as the names of hits repeat it."""
+        if not isinstance(asked, list):
+            return str(asked)
+        return ("" if self._chinese else " and ").join(map(str, asked[:_MAX_ECHOED]))
 
     def _chance(self, tool: BaseTool, arguments: Mapping[str, Any]) -> random.Random:
         """What a call leaves to chance follows from the call."""
@@ -202,9 +228,10 @@ class World:
         kind, rest, parts = _parsed(str(spec))
         if kind == "=":
             return evaluate(rest, names)
-        if kind == "pool" and rest in self._echo and rest in _VARIANTS:
-            variants = _VARIANTS[rest][self._chinese]
-            return self._echo[rest] + rng.choice(variants)
+        if kind == "pool" and rest in _HITS and _HITS[rest][0] in self._echo:
+            asked, english, chinese = _HITS[rest]
+            name = rng.choice((chinese if self._chinese else english).split("|")).format(self._echo[asked])
+            return name if rest == "file" else name[:1].upper() + name[1:]
         if kind == "pool":
             return bare(rng.choice(self._pools[rest])[self._chinese])
         if kind == "person":

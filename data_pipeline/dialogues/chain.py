@@ -159,7 +159,7 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     pointer = point(param, draft)
     if _is_inline(draft, pair, param):
         pointer += thing(param)[1:] if draft.chinese and found else ""
-        b = draft.core(pair.second, {**second, param.key: Value(None, pointer)})
+        b = _pointing(draft.core(pair.second, {**second, param.key: Value(None, pointer)}), param, pointer)
         layout = draft.sentence("use_inline", a="{a}", b="{b}")
     else:
         b = draft.core(pair.second, rest)
@@ -182,6 +182,11 @@ def _is_inline(draft: Draft, pair: Pair, param: Param) -> bool:
         return pair.second.base.id.startswith("lookup_")
     inline = param.phrases_en and not any(p.startswith(":") for p in param.phrases_en)
     return bool(inline) and draft.rng.random() < 0.5
+
+
+def _pointing(core: str, param: Param, pointer: str) -> str:
+    """ "track order the first one" → "track the first one"."""
+    return core.replace(f"{param.spec['kind']} {pointer}", pointer) if param.kind == "ref" else core
 
 
 def _ratings(pair: Pair) -> str | None:
@@ -243,11 +248,13 @@ def _second_request(draft: Draft, pair: Pair, again: Values, choices: Sequence[A
 def _about_found(draft: Draft, pair: Pair, others: Values, value: Value, place: int) -> str:
     """A request about something that was found, by its name where the user says that, else by its place."""
     param, pointer = pair.second.base.param(pair.link.key), value.text
-    if value.leaves[""] != value.text:
+    named = value.leaves[""] == value.text
+    if not named:
         pointer = nth(param, place, draft) if pair.link.kind == "row" else that(param, draft)
         if draft.chinese and param.kind == "ref":  # "the second order number" is nothing that one could cancel
             return f"{draft.core(pair.second, others)}，就是{pointer}。"
-    return f"{draft.core(pair.second, {**others, param.key: Value(None, pointer)})}{'。' if draft.chinese else '.'}"
+    core = draft.core(pair.second, {**others, param.key: Value(None, pointer)})
+    return f"{core if named else _pointing(core, param, pointer)}{'。' if draft.chinese else '.'}"
 
 
 def write_two_requests(draft: Draft) -> None:

@@ -23,6 +23,9 @@ Option = TypeVar("Option")
 _OPTIONAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of the optional parameters that a user gives. With them calls have as many arguments as those of real data."""
 _TRIES = 20
+_CHOSEN = ("pool", "enum", "date", "time", "person", "company")
+"""Kinds of which English asks which one: "which city?", but "what is the weight?"."""
+_PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
 
 
 class RepetitionError(Exception):
@@ -118,7 +121,8 @@ class Draft:
         plan = self._plan(instance, instance.public(given))
         why = before_question(plan, nouns, names, self.language, self.rng)
         one = len(params) == 1 and (self.chinese or not is_plural(nouns))
-        self.reply(self.sentence(again or ("ask" if one else "ask2"), n=nouns), why)
+        which = one and not self.chinese and params[0].kind in _CHOSEN
+        self.reply(self.sentence(again or ("ask_which" if which else "ask" if one else "ask2"), n=nouns), why)
 
     def talk(self, text: str, kind: str = "talk", **slots: str) -> None:
         """The assistant speaks where no call is due; `kind` and `slots` choose and fill its thought."""
@@ -159,7 +163,7 @@ class Draft:
     def _plan(self, instance: ToolInstance, public: PublicCall) -> PlannedCall:
         facts = public.facts()
         goal = head_words(instance.base, self.language)
-        return PlannedCall(instance.tool.name, goal, facts, instance.tool.parameters.get("required", ()))
+        return PlannedCall(instance.tool.name, goal, facts, instance.required)
 
     def answer(self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]], opening: str = "") -> str:
         """The assistant reports the results, after `opening`. Returns the report."""
@@ -176,7 +180,25 @@ class Draft:
         if len(planned) > 1 and len(same) == 1 and all(r == results[0] and set(r) == {"status"} for r in results):
             return self.sentence("all_done")
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
+        if len(set(parts)) > 1 and len(same) == 1 and not self.chinese:
+            parts = self._told_apart(planned, results, parts)
         return ("" if self.chinese else " ").join(dict.fromkeys(parts))
+
+    def _told_apart(
+        self, planned: Sequence[Planned], results: Sequence[Mapping[str, Any]], parts: list[str]
+    ) -> list[str]:
+        """Reports of one tool's results that say which result belongs to which call."""
+        base = planned[0][0].base
+        issued = [str(value) for result in results for key, value in result.items() if key.endswith("_id")]
+        if base.backing is None and base.say is None and len(issued) == len(planned):
+            return [self.sentence("done_all", n=base.noun[0], l=join_words(issued, self.language))]
+        shared = set.intersection(*({str(value.arg) for value in values.values()} for _, values in planned))
+        own = [{v.arg for v in values.values() if isinstance(v.arg, str)} - shared for _, values in planned]
+        if all(any(arg in part for arg in args) for args, part in zip(own, parts, strict=True)):
+            return parts
+        if base.act == "search":  # "I found these: …"
+            parts = [part.partition(": ")[2] or part for part in parts]
+        return [f"{place}: {part}" for place, part in zip(_PLACES, parts, strict=False)]
 
     def run(self, planned: Sequence[Planned], seen: str = "") -> list[dict[str, Any]]:
         """Call, then answer."""

@@ -11,7 +11,7 @@ from data_pipeline.dialogues.requests import one_request
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import issued_identifier, issues
-from data_pipeline.wording import attribute, capital
+from data_pipeline.wording import attribute, capital, phrase
 
 
 def write_follow_up(draft: Draft) -> None:
@@ -38,6 +38,10 @@ def write_follow_up(draft: Draft) -> None:
 
 
 def _ellipsis(draft: Draft, param: Param, value: Value) -> str:
+    if param.kind == "enum" and not draft.chinese:
+        said = phrase(param, value, "en", draft.rng)  # "And sorted by rating?", but not "And (high)?"
+        if said[0].isalpha():
+            return draft.words("follow_phrase", a=said)
     if param.kind in ("pool", "enum", "person", "company") and param.phrases_en:
         return draft.words("follow", t=draft.named(param, value))
     named = attribute(param, value, draft.language, draft.rng)

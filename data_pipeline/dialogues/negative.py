@@ -49,7 +49,8 @@ def refuse(draft: Draft, wish: Wish, near: ToolInstance | None = None) -> None:
     wanted = head_of(wish.base, draft.language)
     instance = near or _most_alike(wanted, draft)
     can = draft.head(instance.base)
-    known = {"w": third_person(wanted, draft.language), "h": third_person(can, draft.language)}
+    nearest = head_of(instance.base, draft.language)
+    known = {"w": third_person(wanted, draft.language), "h": third_person(nearest, draft.language)}
     kind = "cannot_near" if near is not None else draft.rng.choice(("cannot", "cannot_wanted"))
     text = draft.sentence(kind, w=draft.head(wish.base), h=can)
     draft.talk(text, "none" if near is None else "near", t=instance.tool.name, **known)

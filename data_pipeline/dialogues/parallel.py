@@ -1,5 +1,6 @@
 """Conversations in which one request needs several calls at once, none of which waits for another."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ _FRAMES = (
     ("{}.", "Please {}.", "I need you to {}.", "{}", "Can you {}?", "I'd like to {}."),
     ("{}。", "请{}。", "帮我{}。", "{}", "麻烦{}。"),
 )
+_TO_ME = re.compile(r"\bme\b")
 _REPEATS = (
     ("{0}. Then {1}.", "{0}, and {1}.", "{0}; also {1}.", "Two things: {0}, and {1}.", "Please {0} and then {1}."),
     ("{0}，再{1}。", "{0}。另外{1}。", "两件事：{0}；{1}。", "请{0}，然后{1}。"),
@@ -79,9 +81,15 @@ def _labelled(draft: Draft, param: Param, value: Value, text: str) -> str:
 def _two_tools(draft: Draft) -> None:
     planned = [(i, draft.values(i)) for i in draft.rng.sample(draft.tool_set.instances, 2)]
     text = draft.rng.choice(_LINKS[draft.chinese]).join(draft.core(i, v) for i, v in planned)
-    draft.say(capital(draft.rng.choice(_FRAMES[draft.chinese]).format(text)))
+    frames = _FRAMES[draft.chinese] if draft.chinese else [f for f in _FRAMES[0] if _is_sayable(f, text)]
+    draft.say(capital(draft.rng.choice(frames).format(text)))
     draft.facts["kind"] = "two_tools"
     draft.run(planned)
+
+
+def _is_sayable(frame: str, text: str) -> bool:
+    """Nobody asks "Can you …. Also …?", or says "I'd like to tell me …"."""
+    return not ("?" in frame and ". " in text) and not ("I'd" in frame and _TO_ME.search(text))
 
 
 def _repeat(draft: Draft, instance: ToolInstance) -> None:

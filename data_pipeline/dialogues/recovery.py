@@ -41,6 +41,9 @@ _WEIGHTS = {
 _UNLIKELY = 0.05
 """Weight of a refusal without a reason where anything better is to be had."""
 
+_MOST_HITS = 3
+"""Hits of a search, which a cap does not cut off."""
+
 
 def write_recovery(draft: Draft) -> None:
     """A call that fails because of one of its values, and the way out."""
@@ -135,7 +138,7 @@ def _empty(draft: Draft, trouble: Trouble) -> None:
     param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key]
     fail(draft, trouble, values, {"results": []}, "empty")
-    said = "results为空" if draft.chinese else "results is empty"
+    said = "results为空" if draft.chinese else "nothing was found"
     if not param.required:
         named = draft.noun(param) if draft.chinese else f"the {draft.noun(param)}"
         draft.tell_failure(draft.sentence("empty_drop", x=named), said)
@@ -222,9 +225,9 @@ def _capped(draft: Draft, trouble: Trouble) -> None:
     """More hits are wanted than the tool gives at once; the error names the most there are."""
     param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key].arg
-    if not isinstance(value, int) or value < 3:
+    if not isinstance(value, int) or value <= _MOST_HITS:
         raise RepetitionError
-    most = draft.rng.randint(2, value - 1)
+    most = draft.rng.randint(_MOST_HITS, value - 1)
     outcome = {"error": "invalid", "parameter": trouble.instance.labels[param.key], "maximum": most}
     slots = {"m": str(most), "n": draft.noun(param)}
     _repair(draft, trouble, values, outcome, taken(most), f"maximum = {most}", "capped", **slots)

@@ -15,6 +15,7 @@ from data_pipeline.dialogues.requests import (
     write_single,
 )
 from data_pipeline.links import Link, finds_identifiers, links
+from data_pipeline.replies import is_plural
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
 from data_pipeline.wording import capital, phrase
@@ -76,7 +77,8 @@ def named(draft: Draft, instance: ToolInstance, params: Sequence[Param]) -> list
 def _left_out(draft: Draft, instance: ToolInstance, values: Values, how: str) -> list[Param]:
     askable = [p for p in instance.params if is_askable(p) and p.key in values]
     two = len(askable) > 1 and (how == "partial" or (how == "full" and draft.rng.random() < 0.25))
-    return draft.rng.sample(askable, 2 if two else 1)
+    chosen = draft.rng.sample(askable, 2 if two else 1)
+    return [param for param in askable if param in chosen]
 
 
 def given_words(draft: Draft, values: Values, params: Sequence[Param]) -> str:
@@ -88,7 +90,9 @@ def given_words(draft: Draft, values: Values, params: Sequence[Param]) -> str:
     text = draft.named(param, values[param.key])
     if param.kind in _UNSPOKEN or draft.rng.random() < 0.2:
         return text
-    return draft.words("give", t=text, T=capital(text), n=draft.noun(param))
+    noun = draft.noun(param)
+    many = not draft.chinese and is_plural(noun)
+    return draft.words("give_many" if many else "give", t=text, T=capital(text), n=noun)
 
 
 def answer_fully(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:

@@ -64,9 +64,8 @@ def _url(rng: Random) -> str:
 
 
 def _ip(rng: Random) -> str:
-    """An address of a private or documentation block (RFC 1918, RFC 5737)."""
-    head = rng.choice(("10.0.{}", "192.168.{}", "10.20.{}", "192.0.2", "198.51.100")).format(rng.randint(0, 40))
-    return f"{head}.{rng.randint(2, 250)}"
+    """A public address of a documentation block (RFC 5737)."""
+    return f"{rng.choice(('192.0.2', '198.51.100', '203.0.113'))}.{rng.randint(2, 250)}"
 
 
 def _uuid(rng: Random) -> str:

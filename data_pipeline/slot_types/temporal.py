@@ -129,6 +129,8 @@ def _date_range(spec: Spec, context: Context) -> Value:
 
 def _month(spec: Spec, context: Context) -> Value:
     month, year = context.rng.randint(1, 12), context.rng.randint(2023, 2026)
+    if context.today is not None:  # reports are about months that are over
+        year = context.today.year - (month >= context.today.month)
     text = f"{year}年{month}月" if context.chinese else f"{MONTHS_EN[month - 1]} {year}"
     return meant(f"{year}-{month:02d}", text)
 

@@ -80,7 +80,10 @@ def tool_description(base: BaseTool, shape: Shape, style: Style, rng: random.Ran
     layouts = _TOOL_EN
     if disguised:
         layouts = _TOOL_EN[:4] if style.habits and style.habits.terse and not opaque else (*_TOOL_EN, *_TOOL_MORE_EN)
-    text = rng.choice(layouts).format(
+    layout = rng.choice(layouts)
+    if "user" in head:  # "Cancel the user's order", and not "Cancel the user's order for the user"
+        layout = layout.replace(" for the user", "")
+    text = layout.format(
         H=_capital(head), h=head, needs=_needs(shape), gives=_gives(base, style), domain=base.domain.replace("_", " ")
     )
     return " ".join(text.split())
