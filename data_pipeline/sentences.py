@@ -282,9 +282,16 @@ def _run_together(left: str, right: str) -> bool:
 
 def _tidied(text: str) -> str:
     """Without the marks and blanks that parts which were not said leave behind, and "my" before "the same pet"."""
-    rules = (*(() if text.isascii() else _MARKS_ZH), *_BLANKS, *(_DETERMINERS if " the same" in text else ()))
-    for pattern, tidy in rules:
-        text = pattern.sub(tidy, text)
+    if not text.isascii():
+        text = _replaced(_MARKS_ZH, text)
+    if any([blanks in text for blanks in ("  ", " ?", " .", " !", " ,")]):
+        text = _replaced(_BLANKS, text)
+    return _replaced(_DETERMINERS, text) if " the same" in text else text
+
+
+def _replaced(rules: Sequence[tuple[re.Pattern[str], str]], text: str) -> str:
+    for pattern, new in rules:
+        text = pattern.sub(new, text)
     return text
 
 
@@ -309,7 +316,8 @@ def written(
     """
     for _ in range(min(_SAMPLE, len(fitting))):
         template = rng.choice(fitting)
-        writer = _Writer(template, {template.alias(key): value for key, value in values.items()}, rng, phrase, set())
+        said = {template.alias(key): value for key, value in values.items()} if template.main else values
+        writer = _Writer(template, said, rng, phrase, set())
         try:
             text = writer.part(template.part)
         except _MissingError:

@@ -295,7 +295,8 @@ def given_first(instance: ToolInstance, values: Values, language: str, rng: rand
 
 def capital(text: str) -> str:
     """First letter in upper case, unless the first word is a code, a file or a host."""
-    return text if _CODE.match(text) else text[:1].upper() + text[1:]
+    first = text[:1].upper()
+    return text if text.startswith(first) or _CODE.match(text) else first + text[1:]
 
 
 def imperative(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> tuple[str, bool]:
