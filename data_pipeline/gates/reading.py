@@ -203,7 +203,12 @@ def is_error(result: Any) -> bool:
     if result.get("success") is False:
         return True
     status = result.get("status")
-    return isinstance(status, str) and fold(status).replace(" ", "_") in _FAILED
+    return isinstance(status, str) and _tells_failure(status)
+
+
+@lru_cache(maxsize=1024)
+def _tells_failure(status: str) -> bool:
+    return fold(status).replace(" ", "_") in _FAILED
 
 
 def is_empty(result: Any) -> bool:
