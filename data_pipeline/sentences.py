@@ -113,11 +113,8 @@ class Template:
         return "main" if key == self.main else key
 
     def fits(self, given: frozenset[str]) -> bool:
-        """Whether it needs nothing else than `given`, and can say it all."""
-        part = self.part
-        if self.main in given:
-            given = given - {self.main} | {"main"}
-        return part.needed <= given and (part.open or given <= part.known)
+        """Whether it needs nothing else than `given`, as the line calls them, and can say it all."""
+        return self.part.needed <= given and (self.part.open or given <= self.part.known)
 
 
 class _MissingError(Exception):
