@@ -14,7 +14,7 @@ from pathlib import Path
 
 STARTED = time.process_time()  # before the imports, which are part of the start-up
 
-from data_pipeline.gates import GATES, first_failure  # noqa: E402
+from data_pipeline.gates import GATES, first_failures  # noqa: E402
 from data_pipeline.programmatic import ProgrammaticTeacher  # noqa: E402
 from data_pipeline.shard_worker import plan_shards, write_shard  # noqa: E402
 from data_pipeline.teachers import PlannedTeacher  # noqa: E402
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards = plan_shards(Path(folder), arguments.conversations, arguments.shard_size)
         for shard in shards:
-            write_shard(shard, teacher, lambda conversation: first_failure(gates, conversation), "")
+            write_shard(shard, teacher, lambda conversations: first_failures(gates, conversations), "")
         spent = time.process_time() - ready
         for shard in shards:
             digest.update(shard.path.read_bytes() + shard.rejected_path.read_bytes())

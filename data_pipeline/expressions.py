@@ -108,31 +108,51 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     Raises:
         GenerationError: the expression uses something other than arithmetic and the known functions and names.
     """
-    value = _walk(_parse(expression), names, expression)
+    value = _compiled(expression)(names)
     if isinstance(value, float):
         value = round(value, 2 if abs(value) >= 1 else 4)
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     return value
 
 
+Formula = Callable[[Mapping[str, Any]], Any]
+"""Parameter → value, in; value of the formula, out."""
+
+
 @lru_cache(maxsize=1024)
-def _parse(expression: str) -> ast.expr:
-    return ast.parse(expression, mode="eval").body
+def _compiled(expression: str) -> Formula:
+    return _formula(ast.parse(expression, mode="eval").body, expression)
 
 
-def _walk(node: ast.expr, names: Mapping[str, Any], expression: str) -> Any:
+def _formula(node: ast.expr, expression: str) -> Formula:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return node.value
+        value = node.value
+        return lambda names: value
     if isinstance(node, ast.Name):
+        return _name(node, expression)
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        operate = _OPERATORS[type(node.op)]
+        left, right = _formula(node.left, expression), _formula(node.right, expression)
+        return lambda names: operate(left(names), right(names))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
+        function, arguments = _FUNCTIONS[node.func.id], [_formula(argument, expression) for argument in node.args]
+        return lambda names: function(*[argument(names) for argument in arguments])
+    raise _unknown(node, expression)
+
+
+def _name(node: ast.Name, expression: str) -> Formula:
+    """A parameter, or pi where no parameter is called so."""
+
+    def value(names: Mapping[str, Any]) -> Any:
         if node.id in names:
             return names[node.id]
         if node.id == "pi":
             return math.pi
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        left, right = _walk(node.left, names, expression), _walk(node.right, names, expression)
-        return _OPERATORS[type(node.op)](left, right)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
-        return _FUNCTIONS[node.func.id](*(_walk(argument, names, expression) for argument in node.args))
-    raise GenerationError(
-        f"formula {expression!r}: {ast.unparse(node)!r} is not arithmetic, a known function or a parameter"
-    )
+        raise _unknown(node, expression)
+
+    return value
+
+
+def _unknown(node: ast.expr, expression: str) -> GenerationError:
+    told = ast.unparse(node)
+    return GenerationError(f"formula {expression!r}: {told!r} is not arithmetic, a known function or a parameter")

@@ -43,12 +43,12 @@ from fcdist.schema.shards import MANIFEST, write_manifest
 Advance = Callable[[], None]
 
 
-def check_gates(conversation: Conversation) -> str | None:
-    """Reason of the first gate that refuses `conversation`, None if all pass."""
-    from data_pipeline.gates import GATES, first_failure
+def check_gates(conversations: Sequence[Conversation]) -> Sequence[str | None]:
+    """For each conversation the reason of the first gate that refuses it, None if all pass."""
+    from data_pipeline.gates import GATES, first_failures
 
-    reason: str | None = first_failure(GATES, conversation)
-    return reason
+    reasons: Sequence[str | None] = first_failures(GATES, conversations)
+    return reasons
 
 
 def generate(

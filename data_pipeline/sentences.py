@@ -113,11 +113,8 @@ class Template:
         return "main" if key == self.main else key
 
     def fits(self, given: frozenset[str]) -> bool:
-        """Whether it needs nothing else than `given`, and can say it all."""
-        part = self.part
-        if self.main in given:
-            given = given - {self.main} | {"main"}
-        return part.needed <= given and (part.open or given <= part.known)
+        """Whether it needs nothing else than `given`, as the line calls them, and can say it all."""
+        return self.part.needed <= given and (self.part.open or given <= self.part.known)
 
 
 class _MissingError(Exception):
@@ -282,9 +279,16 @@ def _run_together(left: str, right: str) -> bool:
 
 def _tidied(text: str) -> str:
     """Without the marks and blanks that parts which were not said leave behind, and "my" before "the same pet"."""
-    rules = (*(() if text.isascii() else _MARKS_ZH), *_BLANKS, *(_DETERMINERS if " the same" in text else ()))
-    for pattern, tidy in rules:
-        text = pattern.sub(tidy, text)
+    if not text.isascii():
+        text = _replaced(_MARKS_ZH, text)
+    if any([blanks in text for blanks in ("  ", " ?", " .", " !", " ,")]):
+        text = _replaced(_BLANKS, text)
+    return _replaced(_DETERMINERS, text) if " the same" in text else text
+
+
+def _replaced(rules: Sequence[tuple[re.Pattern[str], str]], text: str) -> str:
+    for pattern, new in rules:
+        text = pattern.sub(new, text)
     return text
 
 
@@ -309,7 +313,8 @@ def written(
     """
     for _ in range(min(_SAMPLE, len(fitting))):
         template = rng.choice(fitting)
-        writer = _Writer(template, {template.alias(key): value for key, value in values.items()}, rng, phrase, set())
+        said = {template.alias(key): value for key, value in values.items()} if template.main else values
+        writer = _Writer(template, said, rng, phrase, set())
         try:
             text = writer.part(template.part)
         except _MissingError:

@@ -18,8 +18,8 @@ from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Conversation
 from fcdist.schema.shards import ShardWriter, file_sha256, write_json
 
-Check = Callable[[Conversation], str | None]
-"""All gates in order: None keeps a conversation, a reason (a counter key) refuses it."""
+Check = Callable[[Sequence[Conversation]], Sequence[str | None]]
+"""All gates in order: for each conversation None, which keeps it, or a reason (a counter key), which refuses it."""
 
 MAX_ATTEMPTS = 8
 """Drafts of one index before it is given up; reported as missing."""
@@ -142,7 +142,10 @@ def _settle(
     kept: dict[int, Draft] = {}
     tasks: Sequence[Task] = [Task(index) for index in range(shard.first, shard.first + shard.size)]
     for attempt in range(MAX_ATTEMPTS):
-        drafts = [draft.refused(draft.reason or check(draft.conversation)) for draft in teacher.drafts(tasks)]
+        # All are written before the first is checked: code that alternates drives itself out of the processor's caches.
+        drafts = list(teacher.drafts(tasks))
+        reasons = iter(check([draft.conversation for draft in drafts if draft.reason is None]))
+        drafts = [draft.refused(next(reasons)) if draft.reason is None else draft for draft in drafts]
         reviewed = teacher.review([draft for draft in drafts if draft.reason is None])
         kept |= {draft.task.index: draft for draft in reviewed if draft.reason is None}
         refused = [draft for draft in (*drafts, *reviewed) if draft.reason is not None]

@@ -19,6 +19,7 @@ from fcdist.schema.conversation import Tool
 
 __all__ = ["Style", "ToolInstance", "dress", "make_style"]
 
+_BRANCHES = (dict, list)
 _SPOKEN = 3
 """Optional parameters of a user's tool that the conversations of one set may fill."""
 
@@ -58,7 +59,7 @@ class ToolInstance:
     def public(self, values: Mapping[str, Value]) -> "PublicCall":
         """What a call with `values` looks like."""
         told = tell({key: values[key] for key in self.names if key in values})
-        whole = {self.names[key] for key in told if isinstance(values[key].arg, dict | list)}
+        whole = {self.names[key] for key in told if isinstance(values[key].arg, _BRANCHES)}
         if self.transforms is None:
             return PublicCall({self.names[key]: tree for key, tree in told.items()}, whole)
         for transform in self.transforms:
@@ -120,7 +121,8 @@ class PublicCall(NamedTuple):
 
     def arguments(self) -> dict[str, Any]:
         """The arguments, in the order of the schema."""
-        return {name: plain(tree) for name, tree in self.told.items()}
+        arguments: dict[str, Any] = plain(self.told)
+        return arguments
 
     def spans(self) -> dict[str, Any]:
         """Path of each leaf → the words that carry it."""

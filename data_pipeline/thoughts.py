@@ -111,7 +111,7 @@ def _facts(call: PlannedCall, language: str) -> list[str]:
         words = value.text.strip(_QUOTES)
         if len(text) > 2 * _MAX_WORDS or len(out) >= _MAX_FACTS:
             out.append(name)
-        elif any(isinstance(leaf, dict) and "result" in leaf for leaf in value.leaves.values()):
+        elif any([isinstance(leaf, dict) and "result" in leaf for leaf in value.leaves.values()]):
             source = "（来自结果）" if language == "zh" else " (from the result)"
             out.append(f"{name}{colon}{text}{source}")
         elif words in (text, "") or len(words) > _MAX_WORDS:

@@ -13,12 +13,13 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
-from data_pipeline.catalogue import FOLDER, BaseTool, Param, titled
+from data_pipeline.catalogue import FOLDER, BaseTool, Param
 from data_pipeline.noise import NOISY, code_switched, noisy
-from data_pipeline.sentences import Template, article_before, compiled, requests, with_preposition, written
+from data_pipeline.sentences import article_before, with_preposition, written
 from data_pipeline.slots import Value, join_words
 from data_pipeline.surface import ToolInstance
 from data_pipeline.tables import read_table
+from data_pipeline.templates import fitting
 
 _SLOT = re.compile(r"\{(\w+)\}")
 Values = Mapping[str, Value]
@@ -201,7 +202,7 @@ def _sentence(instance: ToolInstance, values: Values, language: str, rng: random
 def _written(
     instance: ToolInstance, values: Values, language: str, rng: random.Random, whole: bool
 ) -> tuple[str, bool] | None:
-    templates = _fitting(instance.base, language, frozenset(values), whole)
+    templates = fitting(instance.base, language, frozenset(values), whole)
     if not templates:
         return None
 
@@ -222,53 +223,6 @@ def _written(
 
 _POINTED = re.compile("《((?:那|这|第|同一|搜到|评分最高)[^》]*)》")
 """A title that is only pointed at ("that song") stands without marks."""
-
-
-@lru_cache(maxsize=4096)
-def _fitting(tool: BaseTool, language: str, given: frozenset[str], whole: bool) -> Sequence[Template]:
-    """Templates that say exactly the values `given`: sentences (`whole`) or imperatives."""
-    return [t for t in _templates(tool, language) if t.whole == whole and t.fits(given)]
-
-
-@lru_cache(maxsize=4096)
-def _templates(tool: BaseTool, language: str) -> tuple[Template, ...]:
-    """Templates of a built-in tool: its own and, for look-ups and formulas, those of its kind."""
-    if tool.backing is not None:
-        return tuple(map(compiled, tool.backing.requests(language)))
-    kind = "lookup" if tool.id.startswith("lookup_") else "formula" if _is_formula(tool) else ""
-    noun = tool.noun[language == "zh"]
-    if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"
-        noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
-        result = str(next(iter(tool.out.values()))).partition(" ")[0]
-        if result in _KIND_OF_RESULT:
-            kind = _KIND_OF_RESULT[result]
-    elif kind and tool.params[0].kind in ("ints", "nums"):
-        kind = "formula_list"
-        noun = noun.split(" of a ")[0]
-    keys = tuple(p.key for p in tool.params[:2])
-    return _templates_of(tool.id, kind, noun, keys, language)
-
-
-def _templates_of(tool_id: str, kind: str, noun: str, keys: tuple[str, ...], language: str) -> tuple[Template, ...]:
-    table = requests(language)
-    main, extra = [*keys, "", ""][:2]
-    slot = titled(main, "{main}") if language == "zh" else "{main}"
-    lines = table.get(kind, ())
-    if language == "zh" and extra in _INSIDE_ZH:
-        lines = tuple(line.replace("{main}的", f"{{main}}[{_INSIDE_ZH[extra]}]的") for line in lines)
-    common = tuple(compiled(line.replace("{main}", slot)).about(noun, main) for line in lines)
-    own = tuple(map(compiled, table.get(tool_id, ())))
-    return own * max(1, len(common) // max(1, 2 * len(own))) + common  # its own weigh as much as half the others
-
-
-def _is_formula(tool: BaseTool) -> bool:
-    return tool.out.keys() <= {"result", "unit"} and tool.names[0] == f"calculate_{tool.id}"
-
-
-_KIND_OF_RESULT = {"person": "lookup_person", "pool": "lookup_text", "pick": "lookup_text"}
-"""Results that are asked for by "who" or "what" instead of "how much"."""
-_INSIDE_ZH = {"year": "{year}", "season_e": "{season_e}", "weekday_o": "{weekday_o}", "country_o": "在{country_o}"}
-"""Second parameters that Chinese puts before the attribute: 印度2022年的失业率."""
 
 
 def closed(text: str, language: str) -> str:
@@ -295,7 +249,8 @@ def given_first(instance: ToolInstance, values: Values, language: str, rng: rand
 
 def capital(text: str) -> str:
     """First letter in upper case, unless the first word is a code, a file or a host."""
-    return text if _CODE.match(text) else text[:1].upper() + text[1:]
+    first = text[:1].upper()
+    return text if text.startswith(first) or _CODE.match(text) else first + text[1:]
 
 
 def imperative(instance: ToolInstance, values: Values, language: str, rng: random.Random) -> tuple[str, bool]:

@@ -1,11 +1,11 @@
 """Tokens of user turns for measuring likeness: words, and single characters in Chinese, Japanese and Korean."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from fcdist.schema.conversation import Conversation, ToolCall
+from fcdist.schema.json_text import read_json
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+(?:['’][^\W_{_IDEOGRAPHS}]+)*")
@@ -56,7 +56,7 @@ def delexicalised_turns(conversation: Conversation) -> list[list[str]]:
 def decoded_arguments(call: ToolCall) -> Mapping[str, object]:
     """Arguments of a call; empty where they are no JSON object."""
     try:
-        value = json.loads(call.arguments)
+        value = read_json(call.arguments)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -163,7 +163,8 @@ class World:
                     self.forget(kind, value)
                     self._cancelled.add((kind, value))
         facts = known(tool.id, arguments, self._language)
-        rng = self._chance(tool, arguments) if _is_open(tool, facts) else _UNUSED
+        leaves_open = any([field not in facts for field in _left_to_chance(tool)])
+        rng = self._chance(tool, arguments) if leaves_open else _UNUSED
         self._echo = {
             str(param.spec["pool"]): self._echoed(arguments[param.key])
             for param in tool.params
@@ -269,9 +270,10 @@ def _kind(spec: Any) -> str:
     return "" if isinstance(spec, dict) else _parsed(str(spec))[0]
 
 
-def _is_open(tool: BaseTool, facts: Mapping[str, Any]) -> bool:
-    """Whether anything in a result is left to chance, where `facts` are known."""
-    return any(field not in facts and not _is_certain(spec) for field, spec in tool.out.items())
+@lru_cache(maxsize=4096)
+def _left_to_chance(tool: BaseTool) -> tuple[str, ...]:
+    """Fields of a result that are drawn where nothing is known of what the tool is asked about."""
+    return tuple(field for field, spec in tool.out.items() if not _is_certain(spec))
 
 
 def _is_certain(spec: Any) -> bool:

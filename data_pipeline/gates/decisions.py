@@ -97,8 +97,7 @@ def _was_missing(reading: Reading, missing: Sequence[Mapping[str, str]]) -> str 
     call = next((c for c in reading.calls if any(_filled(c, name) for name in names)), reading.calls[0])
     if not all(_filled(call, name) for name in names):
         return "missing_slot_not_filled"
-    users = [i for i, m in enumerate(reading.messages) if m.role == "user"]
-    request = reading.messages[users[0]].content or ""
+    request = reading.messages[reading.users[0]].content or ""
     for slot in missing:
         value = call.leaves.get(slot["name"])
         if isinstance(value, str) and len(value) > 3 and value.casefold() in request.casefold():
@@ -131,7 +130,7 @@ def _sources(call: Call, path: str) -> list[Any]:
 
 def changes_of_mind(reading: Reading) -> str | None:
     """What the user takes back is not called with any more, and what was told already is not looked up again."""
-    users = [i for i, m in enumerate(reading.messages) if m.role == "user"]
+    users = reading.users
     for taken in reading.facts.get("withdrawn") or ():
         later = [c for c in reading.calls if c.turn > users[min(taken["turn"], len(users) - 1)]]
         if any(c.arguments.get(taken["name"]) == taken["value"] for c in later):
@@ -166,7 +165,7 @@ def _repeats_failure(reading: Reading) -> bool:
     failed: set[str] = set()
     asked = 0
     for call in reading.calls:
-        last = max((i for i in range(call.turn) if reading.messages[i].role == "user"), default=0)
+        last = reading.last_user(call.turn)
         if last != asked and reading.declared_calls is None:
             failed.clear()
         asked = last

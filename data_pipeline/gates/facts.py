@@ -22,6 +22,8 @@ _QUANTITY = re.compile(
     r"[kxcfvdwa]|ft|in|bn|usd|eur|gbp|cny|rmb)",
     re.I,
 )
+_JOINED = frozenset(string.ascii_letters + "-")
+"""What may join letters to the digits behind them."""
 _LIST_MARK = re.compile(r"(?:(?<=\s)|^)\(?\d{1,2}[.)、](?=\s|[^\W\d])")
 _GROUPED = re.compile(r"(?<![\w.])\+?\(?\d(?:[ ()-]{0,2}\d){6,}(?![\w:])", re.ASCII)
 _NUMBER = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
@@ -35,17 +37,21 @@ _CLOCK = re.compile(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ruary|ch|il|ust|ember|ober)?\b\.?"
 _DAY = re.compile(
+    r"(?=\d|\b[jfmasond])(?:"  # most places fail at once
     rf"\b({_MONTH})\s+(?:the\s+)?(\d{{1,2}})(?:st|nd|rd|th)?\b(?!:)(?:,?\s+(\d{{4}}))?|"
     rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})(?:\s+(\d{{4}}))?|"
-    r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]|(\d{4})[-/](\d{1,2})[-/](\d{1,2})",
+    r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]|(\d{4})[-/](\d{1,2})[-/](\d{1,2}))",
     re.I,
 )
 _QUOTED = re.compile(r"《([^《》]{2,40})》|「([^「」]{2,40})」|“([^“”]{2,40})”|\"([^\"\n]{2,40})\"")
-_CAPITAL = r"[A-Z][\w'’&-]*"
-_CAPITALS = re.compile(
-    rf"(?<![.!?:;\n•*(\"“]\s)(?<=\s)({_CAPITAL}(?:\s+(?:(?:of|the|and|de|la|&)\s+)?{_CAPITAL})+)|"
-    rf"\b(?:at|by|to|in|from|with|near|named|called)\s({_CAPITAL}(?:\s+{_CAPITAL})*)"
+_MORE = r"[\w'’&-]*"
+_CAPITAL = rf"[A-Z]{_MORE}"
+_AFTER = r"(?:(?<=\b(?:at|by|to|in)\s.)|(?<=\b(?:from|with|near)\s.)|(?<=\bnamed\s.)|(?<=\bcalled\s.))"
+_CAPITALS = re.compile(  # begins with a capital, so that the engine can skip to one, and looks back from there
+    rf"[A-Z]{_AFTER}{_MORE}(?:\s+{_CAPITAL})*|"
+    rf"[A-Z](?<=\s.)(?<![.!?:;\n•*(\"“]\s.){_MORE}(?:\s+(?:(?:of|the|and|de|la|&)\s+)?{_CAPITAL})+"
 )
+"""Names after a preposition, and of several words anywhere but at the beginning of a sentence."""
 _LATIN_IN_CHINESE = re.compile(r"(?<![A-Za-z0-9@._/-])[A-Za-z][A-Za-z0-9._'-]{2,}(?![A-Za-z0-9@._/-])")
 _PLACE_ZH = re.compile(
     r"(?:推荐|选择|预订|入住|位于|[去到是叫在和、与])(?:[您你]|给[您你])?(?:[去到]|的是)?([\u4e00-\u9fff·]{2,12}?)"
@@ -99,8 +105,7 @@ def names(text: str) -> Iterator[str]:
     for match in _QUOTED.finditer(text):
         yield next(group for group in match.groups() if group)
     if text.isascii() or not _IDEOGRAPH.search(text):
-        for match in _CAPITALS.finditer(text):
-            yield match[1] or match[2]
+        yield from _CAPITALS.findall(text)
         return
     yield from _LATIN_IN_CHINESE.findall(text)
     for match in _PLACE_ZH.finditer(text):
@@ -125,7 +130,8 @@ class Told:
             for m in reading.messages
         ]
         self._cache: dict[tuple[str, int], Any] = {}
-        self._tokens: dict[int, set[str]] = {}
+        self._tokens: list[set[str]] = [set()]
+        """Number of texts → tokens of that many."""
 
     def unknown_fact(self, text: str, turn: int) -> str | None:
         """Kind of the first fact in `text` that was not told before `turn`: date, time, identifier or number."""
@@ -205,8 +211,9 @@ class Told:
         return self._cache[key]
 
     def _tokens_before(self, turn: int) -> set[str]:
-        if turn not in self._tokens:
-            self._tokens[turn] = set().union(*(self._of("tokens", place, _tokens) for place in range(turn)))
+        while len(self._tokens) <= turn:
+            place = len(self._tokens) - 1
+            self._tokens.append(self._tokens[place] | _tokens(self._texts[place]))
         return self._tokens[turn]
 
     def _folded(self, place: int) -> str:
@@ -256,11 +263,15 @@ def _tokens(text: str) -> set[str]:
     found: set[str] = set()
     end = 0
     for match in _DIGITS.finditer(text):
-        before = text[end : match.start()]
-        word = before.removesuffix("-")
-        bare = word.rstrip(string.ascii_letters)
+        token, start = match[0], match.start()
+        if text[start - 1 : start] in _JOINED:
+            before = text[end:start]
+            word = before.removesuffix("-")
+            bare = word.rstrip(string.ascii_letters)
+            if bare != word:
+                token = before[len(bare) :] + token
+        found.add(token)
         end = match.end()
-        found.add(match[0] if bare == word else before[len(bare) :] + match[0])
     return found
 
 

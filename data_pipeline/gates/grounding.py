@@ -62,7 +62,10 @@ def _carried(value: Any, span: Any, schema: Mapping[str, Any], reading: Reading,
 
 def _stands_in(words: str, text: str) -> bool:
     """Whether `words` were said; digits at their ends are not part of a longer number."""
-    words, text = words.casefold(), text.casefold()
+    return _occurs(words, text) or _occurs(words.casefold(), text.casefold())
+
+
+def _occurs(words: str, text: str) -> bool:
     start = text.find(words)
     while start >= 0:
         end = start + len(words)

@@ -1,6 +1,5 @@
 """A conversation decoded once for all gates: its calls with their results, and what was said before each turn."""
 
-import json
 import re
 import string
 import unicodedata
@@ -11,12 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from data_pipeline.normalisers import dates
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
+from fcdist.schema.json_text import read_json
 
 Leaves = Mapping[str, Any]
 """Path in the arguments (`rooms.0.guests`) → value that is neither object nor list."""
 
 View = TypeVar("View")
 
+_BRANCHES = (dict, list)
 _IN_NAMES = frozenset(string.ascii_letters + string.digits + "_-")
 _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _ERROR_KEYS = frozenset({"error", "errors", "error_code", "error_message"})
@@ -46,6 +47,8 @@ class Reading:
         self.conversation = conversation
         self.messages: Sequence[Message] = conversation.messages
         self.facts: Mapping[str, Any] = conversation.metadata or {}
+        self.users: Sequence[int] = [i for i, m in enumerate(self.messages) if m.role == "user"]
+        """Places of the user's turns."""
         decoded = {i: _json_or_text(m.content or "") for i, m in enumerate(self.messages) if m.role == "tool"}
         self.results: Mapping[int, Any] = {i: content for i, (content, _) in decoded.items()}
         """Place of a tool message → its decoded content; text that is no JSON stays text."""
@@ -112,6 +115,10 @@ class Reading:
             self._before[key] = "\n".join(m.content or "" for m in self.messages[:until] if m.role == role)
         return self._before[key]
 
+    def last_user(self, before: int) -> int:
+        """Place of the user's last turn before message `before`; 0 where there is none."""
+        return max([place for place in self.users if place < before], default=0)
+
     def results_before(self, turn: int) -> list[Any]:
         """Decoded results that stand directly before an assistant message."""
         found = []
@@ -165,14 +172,15 @@ def decoded(call: ToolCall) -> Mapping[str, Any]:
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is neither object nor list, with its path."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from leaves(item, f"{path}.{i}" if path else str(i))
-    else:
+    if not isinstance(value, _BRANCHES):
         yield path, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        below = f"{path}.{key}" if path else str(key)
+        if isinstance(item, _BRANCHES):
+            yield from leaves(item, below)
+        else:
+            yield below, item  # most are leaves, which need no generator of their own
 
 
 def leaf_schema(parameters: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -195,7 +203,12 @@ def is_error(result: Any) -> bool:
     if result.get("success") is False:
         return True
     status = result.get("status")
-    return isinstance(status, str) and fold(status).replace(" ", "_") in _FAILED
+    return isinstance(status, str) and _tells_failure(status)
+
+
+@lru_cache(maxsize=1024)
+def _tells_failure(status: str) -> bool:
+    return fold(status).replace(" ", "_") in _FAILED
 
 
 def is_empty(result: Any) -> bool:
@@ -209,6 +222,6 @@ def is_empty(result: Any) -> bool:
 def _json_or_text(text: str) -> tuple[Any, bool]:
     """The decoded text and True, or the text and False."""
     try:
-        return json.loads(text), True
+        return read_json(text), True
     except ValueError:
         return text, False

@@ -50,8 +50,7 @@ def _check_tools(tools: _Tools) -> None:
 
 def length(reading: Reading) -> str | None:
     """Neither the conversation nor a thought runs away."""
-    if sum(len(m.content or "") for m in reading.messages) > MAX_CHARACTERS:
+    messages = reading.messages
+    if sum([len(m.content) for m in messages if m.content]) > MAX_CHARACTERS:
         return "too_long"
-    if any(len(m.thought or "") > MAX_THOUGHT for m in reading.messages):
-        return "thought_too_long"
-    return None
+    return "thought_too_long" if any([len(m.thought) > MAX_THOUGHT for m in messages if m.thought]) else None

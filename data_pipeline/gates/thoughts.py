@@ -21,14 +21,14 @@ def thoughts(reading: Reading) -> str | None:
         if not thought:
             continue
         calls = [call for call in reading.calls if call.turn == turn]
-        if any(not stands_alone(call.name, thought) for call in calls):
+        if not all([stands_alone(call.name, thought) for call in calls]):
             return "thought_names_other_tool"
         if reason := _other_values(thought, calls):
             return reason
         if not calls and " = " in thought:
             continue  # before a question it works out values that the user may still change
         # The arguments that the thought leads to may be named, too, and the number of calls.
-        leads_to = next((call.turn for call in reading.calls if call.turn >= turn), turn)
+        leads_to = turn if calls else next((call.turn for call in reading.calls if call.turn > turn), turn)
         uncounted = _PLACE.sub(" ", thought) if "[" in thought else thought
         if len(calls) > 1:
             uncounted = re.sub(rf"(?<!\d){len(calls)}(?![\d.])", " ", uncounted)

@@ -92,7 +92,7 @@ def plain(tree: Tree) -> Any:
     if isinstance(tree, Told):
         return tree.value
     if isinstance(tree, dict):
-        return {key: plain(item) for key, item in tree.items()}
+        return {key: item.value if isinstance(item, Told) else plain(item) for key, item in tree.items()}
     return [plain(item) for item in tree]
 
 
@@ -100,10 +100,13 @@ def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Told]]:
     """Every leaf with its dotted path."""
     if isinstance(tree, Told):
         yield path, tree
-    else:
-        items: Any = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        for key, item in items:
-            yield from leaves(item, f"{path}.{key}" if path else str(key))
+        return
+    for key, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        below = f"{path}.{key}" if path else str(key)
+        if isinstance(item, Told):
+            yield below, item  # most are leaves, which need no generator of their own
+        else:
+            yield from leaves(item, below)
 
 
 def rewritten(value: Any, of: Sequence[Told], form: Form, words: str | None = None) -> Told:

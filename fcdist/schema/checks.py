@@ -10,6 +10,7 @@ import jsonschema_rs
 
 from fcdist.errors import SchemaError
 from fcdist.schema.conversation import Conversation, Message, Tool
+from fcdist.schema.json_text import json_reader
 
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,127}")
 
@@ -76,7 +77,7 @@ def check_arguments(tool: Tool, arguments: str, where: str = "arguments") -> dic
         SchemaError: not JSON, not an object, or the first rule of the schema that is broken.
     """
     try:
-        value = _decoder.decode(arguments)
+        value = _read(arguments)
     except ValueError as error:
         raise SchemaError(f"{where} of {tool.name} is not JSON ({error}): {arguments[:80]!r}") from None
     if not isinstance(value, dict):
@@ -123,7 +124,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_read = json_reader(json.JSONDecoder(parse_constant=_refuse_constant))
 
 
 def _refuse_reference(uri: str) -> None:

@@ -63,12 +63,12 @@ class FakePlanner:
         return ({"price": arguments["nights"] * 10} for arguments in calls)
 
 
-def fake_check(conversation):
-    return "flawed" if "flawed" in (conversation.messages[0].content or "") else None
+def fake_check(conversations):
+    return ["flawed" if "flawed" in (c.messages[0].content or "") else None for c in conversations]
 
 
-def never(conversation):
-    return "never"
+def never(conversations):
+    return ["never"] * len(conversations)
 
 
 def make_fake(config, run_dir):
@@ -85,5 +85,5 @@ def make_dying(config, run_dir):
     return make_fake(config, run_dir)
 
 
-def never_in_worker(conversation):
-    return "never" if parent_process() is not None else None
+def never_in_worker(conversations):
+    return ["never" if parent_process() is not None else None] * len(conversations)

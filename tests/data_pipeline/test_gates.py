@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.corruptions import CORRUPTIONS
-from data_pipeline.gates import GATES, first_failure
+from data_pipeline.gates import GATES, first_failure, first_failures
 from data_pipeline.gates.reading import Reading
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
@@ -54,6 +54,13 @@ def test_what_is_spoilt_is_refused(way, good, teacher):
     assert len(spoilt) >= 5
     missed = [s for s in spoilt if first_failure(GATES, s) is None and replays(s, teacher.execute) is None]
     assert len(missed) <= 0.04 * len(spoilt), [[m.content for m in s.messages] for s in missed[:2]]
+
+
+def test_many_are_judged_as_each_of_them_is(good):
+    rng = random.Random(0)
+    mixed = [CORRUPTIONS[rng.choice(list(CORRUPTIONS))](c, rng) or c for c in good[:250]]
+    alone = [first_failure(GATES, c) for c in mixed]
+    assert first_failures(GATES, mixed) == alone and len(set(alone)) > 10 and None in alone
 
 
 def test_rows_that_declare_nothing_are_read_by_their_words(good):

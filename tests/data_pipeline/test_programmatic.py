@@ -5,13 +5,14 @@ import json
 import random
 import weakref
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from data_pipeline import programmatic
 from data_pipeline.catalogue import load_catalogue
-from data_pipeline.gates import GATES, first_failure
+from data_pipeline.gates import GATES, first_failure, first_failures
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
 from data_pipeline.scenarios import CATEGORIES, apportion
@@ -74,7 +75,7 @@ def test_a_shard_builds_each_of_its_tool_sets_once(per_set, tmp_path, monkeypatc
     config = GenerateConfig(num_conversations=1000, conversations_per_tool_set=per_set, shard_size=200, contrast=1.0)
     planner = ProgrammaticTeacher(config, seed=5)
     middle = plan_shards(tmp_path, 1000, 200)[2]
-    write_shard(middle, PlannedTeacher(planner, execute=planner.execute), lambda c: first_failure(GATES, c), "")
+    write_shard(middle, PlannedTeacher(planner, execute=planner.execute), partial(first_failures, GATES), "")
     assert set(built.values()) == {1}
 
 

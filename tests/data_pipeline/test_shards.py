@@ -182,8 +182,8 @@ def test_attempts_are_bounded_and_what_is_missing_is_counted(tmp_path):
             drafted[index] += 1
             return super().conversation(index, attempt)
 
-    def check(conversation):
-        return "unlucky" if conversation.id == "c3" else None
+    def check(conversations):
+        return ["unlucky" if c.id == "c3" else None for c in conversations]
 
     settled = []
     shard = plan_shards(tmp_path, 6, 6)[0]
