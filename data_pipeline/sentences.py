@@ -250,7 +250,7 @@ _VOWEL = re.compile(r"(?!one\b|uni|us[ae])[aeiou8]|11|18", re.I)
 
 _MARKS_ZH = (
     (re.compile(r"^[，、：]+"), ""),
-    (re.compile(r"(?<=[：，、])[，、]+"), ""),
+    (re.compile(r"(?<=[：，、。？！])[，、]+"), ""),
     (re.compile(r"[：，、]+(?=[。？！]|$)"), ""),
 )
 _BLANKS = (
