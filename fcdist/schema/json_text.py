@@ -34,7 +34,7 @@ canonical_json = _encoder(sort_keys=True)
 
 def json_reader(decoder: json.JSONDecoder) -> Callable[[str], Any]:
     """`decode` of a JSONDecoder, in half the time where no blanks stand around the value."""
-    scan = decoder.scan_once
+    scan = decoder.scan_once  # type: ignore[attr-defined]  # typeshed does not know it
 
     def read(text: str) -> Any:
         try:
