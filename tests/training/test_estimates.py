@@ -282,12 +282,12 @@ def test_hours_follow_flops_rate_and_ranks(folder):
     ("engine", "stage", "told"),
     [
         ("deepspeed", 3, "host memory of a node: 0.1 GiB while loading; 0.0 GiB of offloaded optimizer"),
-        ("deepspeed", 2, "host memory of a node: 0.5 GiB while loading if the files are in bf16, 3.8 GiB if not; 0.0"),
-        ("local", 1, "host memory of a node: 0.5 GiB while loading if the files are in bf16, 3.8 GiB if not; 0.0"),
+        ("deepspeed", 2, "host memory of a node: 0.4 GiB while loading if the files are in bf16, 3.5 GiB if not; 0.0"),
+        ("local", 1, "host memory of a node: 0.4 GiB while loading if the files are in bf16, 3.5 GiB if not; 0.0"),
     ],
 )
 def test_the_host_needs_a_tensor_the_model_once_or_once_a_rank(engine, stage, told, tmp_path):
-    shape = {**SMALL, "vocab_size": 32_768, "hidden_size": 2048, "intermediate_size": 4096, "num_hidden_layers": 7}
+    shape = {**SMALL, "vocab_size": 32_768, "hidden_size": 1920, "intermediate_size": 4096, "num_hidden_layers": 7}
     LlamaConfig(**shape, architectures=["LlamaForCausalLM"]).save_pretrained(tmp_path)
     cfg = replace(config(tmp_path, engine=engine, stage=stage), launch=LaunchConfig(nproc_per_node=8))
     console = Console(file=io.StringIO(), width=200)
