@@ -22,17 +22,17 @@ from fcdist.data.statistics import describe_packing
 from fcdist.data.store import TokenStore, build_store, open_store, store_fingerprint
 from fcdist.data.tables import print_packing
 from fcdist.errors import ModelError
-from fcdist.model.precision import dtype_of, resolve_precision
+from fcdist.model.precision import resolve_precision
 from fcdist.model.sequence_parallel import check_heads
 from fcdist.model.weights import load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.sources.records import count_records
-from fcdist.training.estimates.activations import count_weights, outline
+from fcdist.training.estimates.activations import outline
 from fcdist.training.estimates.fitting import fitting_settings
 from fcdist.training.estimates.hardware import GIB, GPUS
 from fcdist.training.estimates.memory import estimate_memory
-from fcdist.training.estimates.report import describe_shortage, print_memory, print_work
+from fcdist.training.estimates.report import describe_shortage, print_host_memory, print_memory, print_work
 from fcdist.training.estimates.work import checkpoint_bytes, checkpoints_kept, estimate_work
 
 SAMPLE = 64
@@ -128,14 +128,7 @@ def _estimate(
     print_memory(console, cfg, memory, world_size)
     if memory.peak > gpu.memory:
         problems.append(describe_shortage(cfg, memory, fitting_settings(cfg, world_size, share, gpu.memory)))
-    loaded = cfg.launch.nproc_per_node * count_weights(outline(cfg)).total * dtype_of(cfg).itemsize
-    offloaded = cfg.launch.nproc_per_node * memory.host_bytes
-    console.print(
-        f"host memory of a node: {loaded / GIB:.1f} GiB while loading (each rank reads the whole model), "
-        f"{offloaded / GIB:.1f} GiB of offloaded optimizer",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_host_memory(console, cfg, memory)
     work = estimate_work(cfg, plan, world_size, scale)
     print_work(console, cfg, work, world_size)
     size, kept, free = checkpoint_bytes(cfg), checkpoints_kept(cfg, work.steps), _free_disk(checkpoints_dir(cfg))

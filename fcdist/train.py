@@ -19,18 +19,18 @@ from fcdist.data.kept_plans import KeptPlans
 from fcdist.data.loader import PackLoader
 from fcdist.data.store import open_store, store_fingerprint
 from fcdist.errors import DataError, ShardError
-from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing
+from fcdist.model.adapters import apply_tuning, enable_activation_checkpointing, whole_shape
 from fcdist.model.attention import resolve_backend
 from fcdist.model.fingerprint import base_fingerprint
 from fcdist.model.precision import dtype_of, resolve_precision, slow_precision
 from fcdist.model.sequence_parallel import SequenceGroup, check_heads
-from fcdist.model.weights import load_model, load_tokenizer
+from fcdist.model.weights import find_files, load_model, load_tokenizer
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.training.checkpoints.checkpoint import Checkpoints
 from fcdist.training.checkpoints.identity import Identity
 from fcdist.training.distributed import World, on_every_rank, on_rank_zero, process_group, read_world
-from fcdist.training.engines.engine import build_engine
+from fcdist.training.engines.engine import build_engine, dividing
 from fcdist.training.engines.observing import ObservedEngine, lost_ranks_explained
 from fcdist.training.loop import train
 from fcdist.training.loss import LossModule
@@ -73,6 +73,7 @@ def run(cfg: Config, run_dir: Path, arguments: argparse.Namespace) -> int:
         checkpoints.check()
         watchdog.mark("loading the model")
         group = SequenceGroup.join(cfg.batch.sequence_parallel, cfg.train.timeout_s + GRACE_S)
+        on_every_rank(lambda: find_files(cfg.model))  # ranks that divide it load together: none may fail alone
         module = on_every_rank(lambda: build_module(cfg, world.device, group))
         engine = ObservedEngine(build_engine(module, cfg, world.device), cfg, watchdog, failures)
         engine.train_mode(True)
@@ -108,19 +109,20 @@ def check_store(cfg: Config) -> str:
 
 
 def build_module(cfg: Config, device: torch.device, group: SequenceGroup | None = None) -> nn.Module:
-    """The model with adapter, attention and loss, in the precision of the run, on the CPU.
+    """The model with adapter, attention and loss, in the precision of the run, on the CPU; under ZeRO-3 divided.
 
     Raises:
         ConfigError: the ranks of batch.sequence_parallel cannot share the model's attention heads.
     """
     dtype = dtype_of(cfg)
-    model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype))
+    model = load_model(cfg.model, dtype, resolve_backend(cfg.attention, device, dtype), dividing(cfg, device))
     check_heads(model, cfg.batch.sequence_parallel)
     tuned = apply_tuning(model, cfg.tuning, derive_seed(cfg.seed, "adapter"))
     if cfg.train.activation_checkpointing:
         enable_activation_checkpointing(tuned)
-    trainable = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-    logger.info("%s of %s parameters train", f"{trainable:,}", f"{sum(p.numel() for p in tuned.parameters()):,}")
+    sizes = [(whole_shape(p).numel(), p.requires_grad) for p in tuned.parameters()]
+    trained, every = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+    logger.info("%s of %s parameters train", f"{trained:,}", f"{every:,}")
     return LossModule(tuned, group=group)
 
 

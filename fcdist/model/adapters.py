@@ -65,6 +65,12 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def whole_shape(parameter: torch.Tensor) -> torch.Size:
+    """Shape of a parameter, also of one that ZeRO-3 has divided, which looks empty."""
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape
+
+
 def merge_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """Fold the adapter into the base weights, in their dtype; a model without adapter is returned as it is.
 

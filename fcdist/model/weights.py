@@ -1,15 +1,18 @@
 """Checkpoint and tokenizer of a run: hub name, local folder, GGUF, file of an installed package, or debug model."""
 
 import importlib.util
+import json
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from fcdist.config.types import ModelConfig
@@ -47,13 +50,22 @@ def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE) -> PreTrainedModel:
-    """The pretrained decoder, on the CPU (or sharded, under a ZeRO-3 context), in eval mode.
+def load_model(
+    cfg: ModelConfig,
+    dtype: torch.dtype,
+    attention: str = REFERENCE,
+    dividing: AbstractContextManager[None] | None = None,
+) -> PreTrainedModel:
+    """The pretrained decoder in eval mode: whole and on the CPU, or divided over the ranks.
+
+    Whole: files of the precision `dtype` are mapped, not copied, so that the processes of a node share one copy in the
+    page cache; of files of another precision each process makes a copy of its own.
 
     Args:
         cfg: which checkpoint.
         dtype: of the weights; RoPE frequencies stay fp32.
         attention: one of `attention.BACKENDS` for packs, `sdpa` for generation.
+        dividing: from `engine.dividing`, open while files are read. The debug model is built whole in any case.
 
     Raises:
         ModelError: the checkpoint cannot be found or read, lacks weights, or cannot attend over packs.
@@ -61,19 +73,44 @@ def load_model(cfg: ModelConfig, dtype: torch.dtype, attention: str = REFERENCE)
     if is_debug(cfg):
         model: PreTrainedModel = tiny_model(dtype=dtype)
     else:
-        source = locate(cfg)
-        with quiet(), loading("model.path", source):
+        source = find_files(cfg)
+        with quiet(), loading("model.path", source), dividing or nullcontext():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, output_loading_info=True, **remote_options(cfg)
+                source,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below; otherwise transformers names none of them
+                **remote_options(cfg),
             )
         model, info = loaded
-        for problem in ("missing_keys", "mismatched_keys"):
-            if names := [str(name) for name in info[problem]]:
-                raise ModelError(f"model.path={cfg.path!r}: {problem.replace('_', ' ')}: {', '.join(names[:5])}")
+        if missing := sorted(info["missing_keys"]):
+            raise ModelError(f"model.path={cfg.path!r}: missing keys: {', '.join(missing[:5])}")
+        if mismatched := sorted(info["mismatched_keys"]):
+            name, there, here = mismatched[0]
+            file = _file_of(source, name)
+            raise ModelError(f"model.path: {file}: size mismatch for {name}: {list(there)}, the model has {list(here)}")
     clear_padding_row(model)
     set_attention(model, attention)
     model.train(False)
     return model
+
+
+def find_files(cfg: ModelConfig) -> str:
+    """As `locate`, after a look into every safetensors file of a folder: all there, and as long as their headers say.
+
+    Raises:
+        ModelError: as `locate`, or a file is missing or torn.
+    """
+    source = locate(cfg)
+    folder, names = Path(source), {SAFE_WEIGHTS_NAME}
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if not (folder / SAFE_WEIGHTS_NAME).is_file():
+        with loading("model.path", source):
+            names = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
+    for file in sorted(folder / name for name in names):
+        with loading("model.path", str(file)), safe_open(file, "pt"):
+            pass
+    return source
 
 
 def locate(cfg: ModelConfig) -> str:
@@ -101,6 +138,15 @@ def locate(cfg: ModelConfig) -> str:
     if cfg.package or path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise ModelError(f"model.path={cfg.path!r}: no such folder: {local}")
     return path
+
+
+def _file_of(source: str, tensor: str) -> str:
+    """The file of a folder that holds `tensor`; the folder if none does by this name."""
+    for file in sorted(Path(source).glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            if tensor in weights.keys():  # noqa: SIM118  (not a mapping)
+                return str(file)
+    return source
 
 
 def _package_folder(package: str) -> Path:
@@ -154,9 +200,12 @@ def loading(key: str, source: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if mismatch := re.search(r"size mismatch for (\S+):.*", str(error)):  # after a first line that tells nothing
+            source, first = _file_of(source, mismatch[1]), mismatch[0]
         if isinstance(error, UnpicklingError):
             first = "the weights are a pickle that holds more than tensors, which is never executed"
         if "custom code" in first:
             first += " It is executed only with model.trust_remote_code=true"
-        kind = "folder" if Path(source).is_dir() else "hub name (is the hub reachable, is the name right?)"
+        hub = "hub name (is the hub reachable, is the name right?)"
+        kind = "folder" if Path(source).is_dir() else "file" if source.endswith(".safetensors") else hub
         raise ModelError(f"{key}: cannot load from the {kind} {source!r}: {first}") from error

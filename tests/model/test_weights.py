@@ -86,7 +86,16 @@ def test_missing_weights_are_an_error(tmp_path):
 def test_torn_weights_are_an_error(tmp_path):
     path = save_checkpoint(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ModelError, match=r"model\.path: cannot load from the folder"):
+    with pytest.raises(ModelError, match=rf"model\.path: cannot load from the file '{path}'"):
+        load_model(ModelConfig(path=str(tmp_path)), torch.float32)
+
+
+def test_a_weight_of_another_shape_is_an_error(tmp_path):
+    path = save_checkpoint(tmp_path) / "model.safetensors"
+    weights = load_file(path)
+    weights["model.norm.weight"] = torch.ones(63)
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{path}: size mismatch for model\.norm\.weight: \[63\], the model has .64"):
         load_model(ModelConfig(path=str(tmp_path)), torch.float32)
 
 

@@ -1,17 +1,20 @@
 """Estimates against what is measured: memory by counting live tensors, on one rank and under ZeRO on two."""
 
 import gc
+import io
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from ranks import run_ranks
+from rich.console import Console
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from fcdist.config.types import (
     BatchConfig,
     Config,
+    LaunchConfig,
     ModelConfig,
     PreflightConfig,
     TrainConfig,
@@ -32,7 +35,8 @@ from fcdist.training.estimates.activations import count_weights, estimate_activa
 from fcdist.training.estimates.fitting import advice, fitting_settings, single_changes
 from fcdist.training.estimates.flops import Shape, attended_pairs
 from fcdist.training.estimates.hardware import GIB, GPUS
-from fcdist.training.estimates.memory import estimate_memory, state_parts
+from fcdist.training.estimates.memory import estimate_memory, loading_bytes, state_parts
+from fcdist.training.estimates.report import print_host_memory
 from fcdist.training.estimates.tracking import LiveTensors
 from fcdist.training.estimates.work import attended_pairs_of, checkpoint_bytes, estimate_work
 from fcdist.training.loss import LossModule
@@ -272,6 +276,26 @@ def test_hours_follow_flops_rate_and_ranks(folder):
     assert estimate_work(faster, [step, step], 2).hours == pytest.approx(work.hours / 2)
     more = estimate_work(cfg, [step, step], 2, scale=10)
     assert more.hours == pytest.approx(10 * work.hours, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("engine", "stage", "told"),
+    [
+        ("deepspeed", 3, "host memory of a node: 0.1 GiB while loading; 0.0 GiB of offloaded optimizer"),
+        ("deepspeed", 2, "host memory of a node: 0.4 GiB while loading if the files are in bf16, 3.5 GiB if not; 0.0"),
+        ("local", 1, "host memory of a node: 0.4 GiB while loading if the files are in bf16, 3.5 GiB if not; 0.0"),
+    ],
+)
+def test_the_host_needs_a_tensor_the_model_once_or_once_a_rank(engine, stage, told, tmp_path):
+    shape = {**SMALL, "vocab_size": 32_768, "hidden_size": 1920, "intermediate_size": 4096, "num_hidden_layers": 7}
+    LlamaConfig(**shape, architectures=["LlamaForCausalLM"]).save_pretrained(tmp_path)
+    cfg = replace(config(tmp_path, engine=engine, stage=stage), launch=LaunchConfig(nproc_per_node=8))
+    console = Console(file=io.StringIO(), width=200)
+    print_host_memory(console, cfg, estimate_memory(cfg, 8))
+    assert console.file.getvalue().startswith(told)
+    debug = replace(cfg, model=ModelConfig(path="debug"))
+    whole = 8 * 2 * count_weights(outline(debug)).total
+    assert loading_bytes(debug, count_weights(outline(debug))) == (whole, whole)
 
 
 def test_what_fits_is_tried_and_fits(folder):

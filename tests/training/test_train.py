@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from training.checkpoint_files import fill
 from training.ranks import run_ranks
 
@@ -32,7 +34,7 @@ from fcdist.config.types import (
     ZeroConfig,
 )
 from fcdist.data.store import build_store
-from fcdist.model.debug import debug_tokenizer
+from fcdist.model.debug import debug_tokenizer, tiny_model
 from fcdist.protocols.protocol import load_protocol
 from fcdist.protocols.rendering import Renderer
 from fcdist.schema.conversation import Conversation, Message, Tool, ToolCall
@@ -233,6 +235,29 @@ def test_two_ranks_train_as_one_does(sequence_parallel, prepared, tmp_path):
         for key in a.keys() & {"step", "epoch", "lr", "loss", "loss/call", "grad_norm", "num_targets", "tokens"}:
             assert a[key] == pytest.approx(b[key], rel=1e-5), key
         assert a.get("validation/loss") == (b.get("validation/loss") and pytest.approx(b["validation/loss"], rel=1e-5))
+
+
+def test_a_checkpoint_that_two_ranks_divide_trains_is_saved_and_exported(prepared, tmp_path):
+    from fcdist.export import export
+    from fcdist.model.tuned import load_tuned
+
+    tiny_model().save_pretrained(tmp_path / "model", max_shard_size="50KB")
+    debug_tokenizer().save_pretrained(tmp_path / "model")
+    cfg = replace(
+        prepared,
+        model=ModelConfig(path=str(tmp_path / "model"), tokenizer=str(tmp_path / "model")),
+        zero=ZeroConfig(engine="deepspeed", stage=3, bucket_size=100_000),
+        train=replace(prepared.train, max_steps=2),
+    )
+    run_dir, debug = freeze(cfg, tmp_path / "run"), freeze(replace(cfg, model=prepared.model), tmp_path / "debug")
+    for folder in (run_dir, debug):
+        assert run_ranks(together, 2, tmp_path, folder, free_port()) == [0, 0]
+    assert losses(run_dir) == losses(debug)
+    checkpoint = newest_checkpoint(run_dir / "checkpoints")
+    _, merged = export(cfg, checkpoint, tmp_path / "export")
+    expected = load_tuned(cfg, checkpoint, torch.bfloat16).state_dict()
+    weights = load_file(merged / "model.safetensors")
+    assert weights and all(torch.equal(weight, expected[name]) for name, weight in weights.items())
 
 
 def keeping(run_dir: Path, port: int, dies: bool) -> int:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,12 @@ import deepspeed
 import deepspeed.ops
 from deepspeed.utils import logger as deepspeed_logger
 from torch import Tensor, nn
+from transformers.integrations import deepspeed as transformers_deepspeed
 
 from fcdist.config.types import Config
 from fcdist.data.batch import Batch
 from fcdist.data.collating import filler
+from fcdist.model.adapters import whole_shape
 from fcdist.model.precision import dtype_of
 from fcdist.training.checkpoints.fragments import MASTER, Fragment
 from fcdist.training.checkpoints.tensor_file import TensorSpec
@@ -72,6 +75,23 @@ def deepspeed_config(cfg: Config, device: torch.device, zero: Mapping[str, Any] 
     return config
 
 
+@contextmanager
+def dividing(cfg: Config, device: torch.device) -> Iterator[None]:
+    """While it is open, `from_pretrained` divides the model over the ranks (ZeRO-3). Every rank must load the same.
+
+    Each module's weights are divided as soon as it is built; rank 0 maps the files and broadcasts them one module at a
+    time. Nothing but `from_pretrained` belongs in here: a model from a config would get other random weights.
+    """
+    _prepare_environment(get_rank(), get_world_size(), device)
+    hf: Any = transformers_deepspeed
+    settings = hf.HfDeepSpeedConfig(deepspeed_config(cfg, device))  # transformers keeps a weak reference to it
+    try:
+        yield
+    finally:
+        del settings
+        hf.unset_hf_deepspeed_config()
+
+
 class DeepSpeedEngine:
     """ZeRO behind the engine seam: DeepSpeed shards, keeps fp32 masters and clips; all else is ours.
 
@@ -85,12 +105,11 @@ class DeepSpeedEngine:
         self.device = device
         self.dp_rank, self.dp_world_size = get_rank(), get_world_size()
         self._stage = cfg.zero.stage
-        deepspeed_logger.setLevel(logging.WARNING)
         _prepare_environment(self.dp_rank, self.dp_world_size, device)
         trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         on_device = device.type == "cuda" and not cfg.zero.offload_optimizer
         self._engine, *_ = deepspeed.initialize(
-            model=module.to(device) if self._stage < 3 else module,
+            model=module.to(device),
             optimizer=build_optimizer(trainable, cfg.optim, fused=on_device),
             config=deepspeed_config(cfg, device, zero),
             dist_init_required=False,
@@ -146,7 +165,7 @@ class DeepSpeedEngine:
 
     def weight_specs(self) -> dict[str, TensorSpec]:
         """Type and whole shape of each trainable weight."""
-        return {name: TensorSpec(p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._trainable()}
+        return {name: TensorSpec(p.dtype, tuple(whole_shape(p))) for name, p in self._trainable()}
 
     def fragments(self) -> list[Fragment]:
         """This rank's stretches of the flat fp32 buffers, by parameter."""
@@ -221,7 +240,8 @@ class _Place:
 
 
 def _prepare_environment(rank: int, world_size: int, device: torch.device) -> None:
-    """Name the ranks and keep DeepSpeed from compiling anything."""
+    """Name the ranks and keep DeepSpeed quiet and from compiling anything."""
+    deepspeed_logger.setLevel(logging.WARNING)
     os.environ.setdefault("RANK", str(rank))  # without them it looks for MPI
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
     os.environ.setdefault("WORLD_SIZE", str(world_size))

@@ -1,6 +1,7 @@
 """The seam between the loop and what runs a step: plain torch or DeepSpeed."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -109,10 +110,31 @@ def build_engine(module: nn.Module, cfg: Config, device: torch.device) -> Engine
         from fcdist.training.engines.local_engine import LocalEngine
 
         return LocalEngine(module, cfg, device)
+    engine: Engine = _deepspeed().DeepSpeedEngine(module, cfg, device)
+    return engine
+
+
+def dividing(cfg: Config, device: torch.device) -> AbstractContextManager[None]:
+    """What to open around the reading of a checkpoint: under ZeRO-3 no rank then holds the whole model.
+
+    Args:
+        cfg: as for `build_engine`.
+        device: where the engine will compute.
+
+    Raises:
+        ConfigError: DeepSpeed is chosen but not installed.
+    """
+    if cfg.zero.engine == "local" or cfg.zero.stage < 3:
+        return nullcontext()
+    return _deepspeed().dividing(cfg, device)  # type: ignore[no-any-return]
+
+
+def _deepspeed() -> Any:
+    """The module of the DeepSpeed engine, imported only where it is chosen."""
     try:
-        from fcdist.training.engines.deepspeed_engine import DeepSpeedEngine
+        from fcdist.training.engines import deepspeed_engine
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"zero.engine=deepspeed needs the package deepspeed ({error}); or set zero.engine=local"
         ) from None
-    return DeepSpeedEngine(module, cfg, device)
+    return deepspeed_engine

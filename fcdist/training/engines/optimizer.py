@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fcdist.config.types import OptimConfig
+from fcdist.model.adapters import whole_shape
 
 NamedTensors = Iterable[tuple[str, Tensor]]
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -41,8 +42,8 @@ def parameter_groups(parameters: NamedTensors, weight_decay: float) -> list[dict
     DeepSpeed strips empty groups itself, which shifts the indices that a checkpoint refers to.
     """
     named = list(parameters)
-    decayed = [p for _, p in named if p.ndim >= 2]
-    plain = [p for _, p in named if p.ndim < 2]
+    decayed = [p for _, p in named if len(whole_shape(p)) >= 2]
+    plain = [p for _, p in named if len(whole_shape(p)) < 2]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

@@ -12,6 +12,7 @@ import torch
 
 from fcdist.config.types import Config
 from fcdist.model.precision import dtype_of
+from fcdist.model.weights import is_debug
 from fcdist.training.estimates.activations import (
     Activations,
     Weights,
@@ -81,6 +82,21 @@ def estimate_memory(cfg: Config, world_size: int, targets: int | None = None, to
     slack = Part("allocator", int(FRAGMENTATION * sum(p.bytes for p in moving)), f"assumed {FRAGMENTATION:.0%}")
     context = Part("CUDA context, NCCL", CONTEXT, "assumed")
     return MemoryPlan((*states, *moving, slack, context), host, tokens, targets)
+
+
+def loading_bytes(cfg: Config, weights: Weights) -> tuple[int, int]:
+    """Host memory of a node while its ranks read the model: if the files have the run's precision, and if not.
+
+    Files are mapped. ZeRO-3 divides what it reads over the devices, a tensor at a time; else each rank has the whole
+    model: the mapping itself, which is one for a node, or a copy in another precision. The debug model is always built.
+    """
+    ranks, whole = cfg.launch.nproc_per_node, weights.total * dtype_of(cfg).itemsize
+    if is_debug(cfg.model):
+        return ranks * whole, ranks * whole
+    if cfg.zero.engine == "deepspeed" and cfg.zero.stage == 3:
+        tensor = weights.largest * dtype_of(cfg).itemsize
+        return tensor, tensor
+    return whole, ranks * whole
 
 
 def state_parts(cfg: Config, weights: Weights, world_size: int) -> tuple[list[Part], int]:

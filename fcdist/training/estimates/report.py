@@ -4,9 +4,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fcdist.config.types import Config
+from fcdist.training.estimates.activations import count_weights, outline
 from fcdist.training.estimates.fitting import Alternative
 from fcdist.training.estimates.hardware import GIB, GPUS
-from fcdist.training.estimates.memory import MemoryPlan
+from fcdist.training.estimates.memory import MemoryPlan, loading_bytes
 from fcdist.training.estimates.work import Work
 
 
@@ -23,6 +24,19 @@ def print_memory(console: Console, cfg: Config, plan: MemoryPlan, world_size: in
     row = f"{plan.tokens:,} tokens and {plan.targets:,} targets in a row"
     table.add_row("peak", f"{plan.peak / GIB:.2f}", f"{row}; {cfg.preflight.gpu} has {gpu.memory_gib:.1f}")
     console.print(table)
+
+
+def print_host_memory(console: Console, cfg: Config, plan: MemoryPlan) -> None:
+    """What the ranks of a node need beside their devices."""
+    same, other = loading_bytes(cfg, count_weights(outline(cfg)))
+    cases = f" if the files are in {cfg.train.precision}, {other / GIB:.1f} GiB if not" if same < other else ""
+    offloaded = cfg.launch.nproc_per_node * plan.host_bytes
+    console.print(
+        f"host memory of a node: {same / GIB:.1f} GiB while loading{cases}; {offloaded / GIB:.1f} GiB of offloaded "
+        "optimizer",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def print_work(console: Console, cfg: Config, work: Work, world_size: int) -> None:
