@@ -97,6 +97,8 @@ def time_gates(console: Console, conversations: Sequence[Conversation]) -> None:
 def look_at_people(console: Console, path: Path, ignore: tuple[str, ...], show: int) -> None:
     source = SourceConfig(path=str(path), ignore_fields=ignore, on_error="drop")
     conversations = list(read_source(source, path.stem))
+    if not conversations:
+        raise SystemExit(f"{path}: no record can be read; fields that are unknown here are left out by --ignore-fields")
     failures = [(conversation, list(all_failures(GATES, conversation))) for conversation in conversations]
     reasons = Counter(reason for _, found in failures for reason in found)
     refused = sum(bool(found) for _, found in failures)
