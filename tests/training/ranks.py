@@ -50,6 +50,7 @@ def _run_child(function: Callable[..., Any], rank: int, world_size: int, folder:
         store = dist.FileStore(str(folder / "store"), world_size)
         timeout = timedelta(seconds=TIMEOUT_S / 2)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timeout)
+        dist.barrier()  # one that closes its connections at once would fail another that still makes them
         result = function(*args)
         temporary = folder / f".result-{rank}"
         temporary.write_bytes(pickle.dumps(result))
