@@ -184,8 +184,8 @@ def test_the_table_holds_every_run_and_ratios_against_the_first():
 
 def test_a_packing_peer_takes_one_row_a_step(tmp_path):
     arguments = argparse.Namespace(
-        environment=["trl=/e"], peers=tmp_path, model="m", data="d", max_len=64, batch=2, steps=3, warmup=1,
-        audit=False, prep_only=True,
+        environment=["trl=/e"], peers=tmp_path, model="m", chat_template="", data="d", max_len=64, batch=2, steps=3,
+        warmup=1, audit=False, prep_only=True,
     )  # fmt: skip
     packed, padded = (peer_command(PEERS[name], arguments, tmp_path) for name in ("trl-pack", "trl-pad"))
     assert packed[packed.index("--batch") + 1] == "1" and padded[padded.index("--batch") + 1] == "2"
