@@ -12,9 +12,9 @@ from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import draw_tool, related, subject_of
 from data_pipeline.wording import remark
 
-KINDS = {"removed": 36, "near_miss": 20, "howto": 11, "hypothetical": 11, "in_context": 8, "small_talk": 14}
+KINDS = {"removed": 44, "near_miss": 20, "howto": 9, "hypothetical": 9, "in_context": 7, "small_talk": 11}
 """Kinds of negatives and their weights: what users ask of tools that are not there is the commonest, and the hardest to
-learn, because the thought begins as before a call."""
+learn, because such a request is worded as one before a call."""
 _MAX_HEADS = 4
 _THANKS = re.compile("thank|谢", re.I)
 
