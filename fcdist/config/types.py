@@ -593,7 +593,8 @@ class EvaluateConfig:
     retention_limit: int = 64
     rows: tuple[str, ...] = ("base", "base_grammar", "tuned", "tuned_grammar")
     batch_size: int = 32
-    max_new_tokens: int = 192
+    max_new_tokens: int = 512
+    """An answer that has not ended by then is cut: five parallel calls are 200 tokens and more."""
     seed: int = 0
     """Chooses the items where a limit cuts them."""
 
