@@ -365,6 +365,9 @@ class DataConfig:
     """True repeats the scarcer side to meet the ratio; False takes fewer of the other side."""
     over_length: Literal["error", "drop"] = "error"
     """An example longer than batch.seq_len: stop, or drop and count. It is never cut: the tail holds the calls."""
+    general_tool_share: float = 0.0
+    """Share of general conversations trained on under a tool prompt of the function-call data, which they do not need:
+    it teaches to talk, not to call, when tools are at hand. Validation keeps general chat as it is."""
     tool_order: Literal["as_is", "sorted"] = "as_is"
     """`sorted`: tools of a conversation by name, so that the same set in another order has the same prompt. Serve it
     sorted too: the chat template writes the tools in the order that it gets."""
@@ -378,6 +381,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.general_ratio >= 0, f"data.general_ratio={self.general_ratio} must not be negative")
+        require(
+            0 <= self.general_tool_share <= 1,
+            f"data.general_tool_share={self.general_tool_share} must be between 0 and 1",
+        )
         require(
             0 <= self.validation_fraction < 1,
             f"data.validation_fraction={self.validation_fraction} must be at least 0 and below 1",

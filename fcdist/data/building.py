@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fcdist.config.run_folder import store_dir
 from fcdist.config.types import Config, DataConfig
 from fcdist.data.mixing import choose_validation, mix, require_both_sides
+from fcdist.data.offering import WITH_TOOLS, ToolOffers
 from fcdist.data.prefixes import choose_places, prefix_groups, sort_prefixes
 from fcdist.data.store import FILES, ROLES, STORE, VERSION, TokenStore, open_store, store_fingerprint
 from fcdist.data.store_writing import Block, DropFile, StoreFiles, Tokens, remember
@@ -143,7 +144,8 @@ def _write_store(cfg: Config, renderer: Renderer, work: Path, single_pass: bool 
         cfg.data.repeat,
         cfg.seed,
     )
-    for name, some in (("train", rows[chosen.rows]), ("validation", np.flatnonzero(held_out))):
+    plain = np.array([name != WITH_TOOLS for name in files.categories])[index["category"]]
+    for name, some in (("train", rows[chosen.rows]), ("validation", np.flatnonzero(held_out & plain))):
         split = index[some]
         split["place"], split["common"] = choose_places(place, common, some, index["length"])
         np.save(work / f"{name}.npy", split)
@@ -258,17 +260,32 @@ def _read_blocks(cfg: Config, dropped: DropFile) -> Iterator[Block]:
         TimeRemainingColumn(),
     )
     sort = _ToolOrder() if cfg.data.tool_order == "sorted" else None
+    offers = ToolOffers(cfg.data.general_tool_share, cfg.batch.seq_len, cfg.seed)
+    sources = list(enumerate(cfg.data.sources.items()))
+    if cfg.data.general_tool_share:  # chat comes when the tool prompts are known
+        sources.sort(key=lambda source: source[1][1].role == "general")
     number = 0
     console = Console(stderr=True)
     with Progress(*columns, console=console, refresh_per_second=2, disable=not console.is_terminal) as bar:
-        for i, (name, source) in enumerate(cfg.data.sources.items()):
+        for i, (name, source) in sources:
             task = bar.add_task(f"prepare {name}", total=count_records(source))
             conversations = read_source(source, name, cfg.seed, dropped)
             while some := list(itertools.islice(conversations, BLOCK)):
-                yield Block(number, [i] * len(some), [sort(c) for c in some] if sort else some)
+                some = [sort(c) for c in some] if sort else some
+                if cfg.data.general_tool_share and source.use != "validation":
+                    some = _offered(offers, some, source.role == "general")
+                yield Block(number, [i] * len(some), some)
                 number += len(some)
                 bar.advance(task, len(some))
             bar.update(task, total=bar.tasks[task].completed)
+
+
+def _offered(offers: ToolOffers, some: list[Conversation], is_general: bool) -> list[Conversation]:
+    """General chat, part of it under prompts of the function-call conversations that passed before."""
+    if is_general:
+        return [offers.offer(conversation) for conversation in some]
+    offers.collect(some)
+    return some
 
 
 class _ToolOrder:

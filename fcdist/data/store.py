@@ -199,6 +199,8 @@ def store_fingerprint(cfg: Config, renderer: Renderer) -> str:
     data = to_mapping(cfg.data)
     keys = ("general_ratio", "ratio_unit", "repeat", "over_length", "tool_order", "validation_fraction")
     settled = {key: data[key] for key in keys}
+    if cfg.data.general_tool_share:  # stores from before this setting stay valid
+        settled["general_tool_share"] = cfg.data.general_tool_share
     basis = {
         "version": VERSION,
         "sources": sources,
