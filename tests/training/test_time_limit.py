@@ -11,8 +11,8 @@ from training.test_train import alone, freeze, losses, prepared, records  # noqa
 from training.tiny import TinyLoader, is_same, tiny_config, with_train
 
 import fcdist.training.time_limit as time_limit
-from fcdist.config.types import ConfigError, TrainConfig
-from fcdist.errors import CheckpointError
+from fcdist.config.types import TrainConfig
+from fcdist.errors import CheckpointError, ConfigError
 from fcdist.training.distributed import get_rank, get_world_size, seed_step
 from fcdist.training.loop import train_step
 from fcdist.training.time_limit import PACE, limit_steps
