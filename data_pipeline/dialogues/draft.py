@@ -1,11 +1,13 @@
 """A conversation being written: who says what, what is called, and what the world answers."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from data_pipeline.catalogue import BaseTool, Catalogue, Param, titled
+from data_pipeline.relations import applies, suit
 from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
@@ -23,6 +25,7 @@ Option = TypeVar("Option")
 _OPTIONAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of the optional parameters that a user gives. With them calls have as many arguments as those of real data."""
 _TRIES = 20
+_NOTHING: Mapping[str, Value] = MappingProxyType({})
 _CHOSEN = ("pool", "enum", "date", "time", "person", "company")
 """Kinds of which English asks which one: "which city?", but "what is the weight?"."""
 _PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
@@ -99,10 +102,10 @@ class Draft:
         bare = bare or self.turns > 0
         return request(instance, values, self.language, self.rng, bare, self.persona)
 
-    def context(self, relative: bool = True) -> Context:
-        """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""
+    def context(self, relative: bool = True, given: Mapping[str, Value] = _NOTHING) -> Context:
+        """Sampling context beside the values `given`; `relative` allows "tomorrow" where the date is known."""
         today = self.tool_set.today if relative else None
-        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue)
+        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue, given)
 
     def say(self, text: str) -> None:
         """The user speaks."""
@@ -212,24 +215,36 @@ class Draft:
 
     def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
         """Values of all required parameters, those in `must`, and some of the others."""
-        share = self.rng.choice(_OPTIONAL_SHARES)
-        context = self.context(relative)
-        out: Values = {}
-        for param in instance.params:
-            if param.required or param.key in must or self.rng.random() < share:
-                value = sample(param.spec, context)
-                for _ in range(_TRIES):  # nobody goes from a place to the same place
-                    if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
-                        break
-                    value = sample(param.spec, context)
-                out[param.key] = value
+        share, rng = self.rng.choice(_OPTIONAL_SHARES), self.rng
+        chosen = (p for p in instance.params if p.required or p.key in must or rng.random() < share)
+        out = self.draw(chosen, relative)
         return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
-    def another(self, param: Param, not_these: Sequence[Any]) -> Value:
-        """A value of `param` whose argument is none of `not_these`. Raises RepetitionError where chance gives none."""
+    def draw(self, params: Iterable[Param], relative: bool = True) -> Values:
+        """Values of those of `params` that make sense together, each of which goes with those before it."""
+        out: Values = {}
+        context = self.context(relative, out)
+        for param in params:
+            if not applies(param.spec, out):
+                continue
+            value = sample(param.spec, context)
+            for _ in range(_TRIES):  # nobody goes from a place to the same place, or changes euros into euros
+                if param.kind not in ("pool", "enum") or value.arg not in [other.arg for other in out.values()]:
+                    break
+                value = sample(param.spec, context)
+            out[param.key] = value
+        return out
+
+    def another(self, instance: ToolInstance, param: Param, values: Values, not_these: Sequence[Any]) -> Value:
+        """A value of `param` that goes with the other `values`, whose argument is none of `not_these`.
+
+        Raises:
+            RepetitionError: chance gives none.
+        """
+        context = self.context(given=values)
         for _ in range(_TRIES):
-            value = sample(param.spec, self.context())
-            if value.arg not in not_these:
+            value = sample(param.spec, context)
+            if value.arg not in not_these and suit(instance.params, {**values, param.key: value}):
                 return value
         raise RepetitionError
 

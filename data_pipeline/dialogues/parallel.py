@@ -7,6 +7,7 @@ from typing import Any
 from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, Planned, Values
 from data_pipeline.dialogues.requests import write_single
+from data_pipeline.relations import suit
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
 from data_pipeline.wording import attribute, capital
@@ -48,9 +49,10 @@ def write_parallel(draft: Draft) -> None:
     values = draft.values(instance)
     several: dict[str, Value] = {}
     wanted = draft.rng.choice((2, 2, 3))
+    context = draft.context(given=values)
     for _ in range(_TRIES):
-        value = sample(param.spec, draft.context())
-        if len(several) < wanted:
+        value = sample(param.spec, context)
+        if len(several) < wanted and suit(instance.params, {**values, param.key: value}):
             several.setdefault(str(value.arg), value)
     if len(several) < 2:
         return _repeat(draft, instance)
@@ -95,8 +97,8 @@ def _is_sayable(frame: str, text: str) -> bool:
 def _repeat(draft: Draft, instance: ToolInstance) -> None:
     """The same tool twice with different values."""
     first = draft.values(instance)
-    second = {key: sample(instance.base.param(key).spec, draft.context()) for key in first}
-    if all(second[key].arg == first[key].arg for key in first if key not in _LIMITS):
+    second = draft.draw(instance.base.param(key) for key in first)
+    if all(second[key].arg == first[key].arg for key in second if key not in _LIMITS):
         return write_single(draft)
     draft.say(_twice(draft, instance, first, second))
     draft.facts["kind"] = "repeated"

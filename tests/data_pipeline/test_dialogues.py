@@ -21,7 +21,7 @@ from fcdist.config.types import GenerateConfig
 from fcdist.errors import ConfigError
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
-NUMBER = 2400
+NUMBER = 3200
 FOCUS = {
     **{"chain": 0.14, "correction": 0.22, "recovery": 0.18, "slot_filling": 0.16, "negative": 0.14},
     **{"single": 0.08, "date": 0.08},
@@ -138,7 +138,7 @@ def test_what_is_missing_is_noted_with_the_nouns_of_the_whole_tool(written):
 
 _GLITCHES = {
     "both": r"[，、：；。][，、：；]|,,|\?\?|[?!]\.|,\.|\{\w*\}|\bNone\b|\"\"|“”|《》|「」|（）|\(\)|(?<=\S)  (?=\S)",
-    "en": r"\w [,.?!](?:\s|$)|\b[Aa] (?=[aeio]\w{2})(?!one)|\b(?:with|for|on|in|at|by|of) of\b|"
+    "en": r"\w [,.?!](?:\s|$)|(?<!\d )\b[Aa] (?=[aeio]\w{2})(?!one)|\b(?:with|for|on|in|at|by|of) of\b|"
     r"(?<![\w.,-])1 (?:days|hours|minutes|years|times|people|nights|guests)\b",
     "zh": r"[\d一-龥] ?(?:hours?|minutes?|days?|years?|meters|kilometers|seconds|people|dollars|degrees)\b",
 }
