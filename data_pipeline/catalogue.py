@@ -368,9 +368,7 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         heads_zh=(
             f"查一下{name}的{noun_zh}",
             f"查询{name}的{noun_zh}",
-            f"{name}的{noun_zh}是多少？"
-            if not result.startswith(("pool", "pick", "person"))
-            else f"{name}的{noun_zh}是什么？",
+            f"{name}的{noun_zh}是{_asked_zh(noun_zh, result)}？",
             f"告诉我{name}的{noun_zh}",
             f"查{entry['zh']}的{noun_zh}",
         ),
@@ -380,6 +378,13 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"),
         group=entity,
     )
+
+
+def _asked_zh(noun_zh: str, result: str) -> str:
+    """What Chinese asks for: 哪年, 什么 or 多少."""
+    if noun_zh.endswith("年份"):
+        return "哪年"
+    return "什么" if result.startswith(("pool", "pick", "person")) else "多少"
 
 
 def _unit(unit: str) -> dict[str, str]:

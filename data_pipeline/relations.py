@@ -1,7 +1,8 @@
 """Which values go together in one request: the columns of a table, products of one kind, what there is in sizes.
 
 A slot says so by `fits: RELATION` (catalogue/relations.yaml): its members then come from one group, the one that
-belongs to the value of the parameter `to`; or without `to` any one, the same for all members of a list.
+belongs to the value of the parameter `to`; or without `to` any one, the same for all members of a list. A slot with
+`kin: RELATION` takes any value, but whoever changes it, or lists several, stays in its group: no tent for a kettle.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,6 +94,15 @@ def narrowed(spec: Spec, context: Context) -> Context:
     elif spec["to"] in context.given:
         group = _group_of(spec, context.given)
     return context._replace(pools={spec["pool"]: group.members}) if group is not None and group.members else context
+
+
+def akin(spec: Spec, values: Mapping[str, Value], key: str, context: Context) -> Context:
+    """`context` for another value in the place of `values[key]`: where the slot has kinds (`kin`), one of its kind."""
+    if "kin" not in spec or key not in values:
+        return context
+    groups = (group for group in relations()[spec["kin"]].groups if values[key].arg in group.words)
+    group = next(groups, None)
+    return context if group is None else context._replace(pools={spec["pool"]: group.members})
 
 
 def suit(params: Iterable[Param], values: Mapping[str, Value]) -> bool:

@@ -173,6 +173,7 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     else:
         b = draft.core(pair.second, rest)
         kind = {"row": "use_row", "number": "use_number", "identifier": "use_id"}[pair.link.kind]
+        kind = "use_row_id" if draft.chinese and found and param.kind == "ref" else kind
         layout = draft.sentence(kind, a="{a}", b="{b}", n=role_of(param, draft), r=pointer)
     layout = layout[:1].lower() + layout[1:]
     text = layout.replace("{a}", a)
@@ -194,7 +195,8 @@ def _is_inline(draft: Draft, pair: Pair, param: Param) -> bool:
 
 
 def _pointing(core: str, param: Param, pointer: str) -> str:
-    """ "track order the first one" → "track the first one"."""
+    """ "track order the first one" → "track the first one"; 那首歌这首歌 → 那首歌."""
+    core = core.replace(f"{pointer}这{thing(param)}", pointer)
     return core.replace(f"{param.spec['kind']} {pointer}", pointer) if param.kind == "ref" else core
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from data_pipeline.catalogue import BaseTool, Catalogue, Param, titled
-from data_pipeline.relations import applies, suit
+from data_pipeline.catalogue import MEASURES, BaseTool, Catalogue, Param, titled
+from data_pipeline.relations import akin, applies, suit
 from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
 from data_pipeline.slots import Context, Value, join_words, sample
@@ -123,9 +123,15 @@ class Draft:
         names = [instance.names[p.key] for p in params]
         plan = self._plan(instance, instance.public(given))
         why = before_question(plan, nouns, names, self.language, self.rng)
-        one = len(params) == 1 and (self.chinese or not is_plural(nouns))
-        which = one and not self.chinese and params[0].kind in _CHOSEN
-        self.reply(self.sentence(again or ("ask_which" if which else "ask" if one else "ask2"), n=nouns), why)
+        self.reply(self.sentence(again or self._question(params, nouns), n=nouns), why)
+
+    def _question(self, params: Sequence[Param], nouns: str) -> str:
+        """Kind of sentence that asks for `params`: which city, what weight, 多少."""
+        if len(params) > 1 or (not self.chinese and is_plural(nouns)):
+            return "ask2"
+        if self.chinese:
+            return "ask_number" if params[0].kind in MEASURES else "ask"
+        return "ask_which" if params[0].kind in _CHOSEN else "ask"
 
     def talk(self, text: str, kind: str = "talk", **slots: str) -> None:
         """The assistant speaks where no call is due; `kind` and `slots` choose and fill its thought."""
@@ -183,7 +189,7 @@ class Draft:
         if len(planned) > 1 and len(same) == 1 and all(r == results[0] and set(r) == {"status"} for r in results):
             return self.sentence("all_done")
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
-        if len(set(parts)) > 1 and len(same) == 1 and not self.chinese:
+        if len(set(parts)) > 1 and len(same) == 1:
             parts = self._told_apart(planned, results, parts)
         return ("" if self.chinese else " ").join(dict.fromkeys(parts))
 
@@ -194,7 +200,9 @@ class Draft:
         base = planned[0][0].base
         issued = [str(value) for result in results for key, value in result.items() if key.endswith("_id")]
         if base.backing is None and base.say is None and len(issued) == len(planned):
-            return [self.sentence("done_all", n=base.noun[0], l=join_words(issued, self.language))]
+            return [self.sentence("done_all", n=base.noun[self.chinese], l=join_words(issued, self.language))]
+        if self.chinese:
+            return parts
         shared = set.intersection(*({str(value.arg) for value in values.values()} for _, values in planned))
         own = [{v.arg for v in values.values() if isinstance(v.arg, str)} - shared for _, values in planned]
         if all(any(arg in part for arg in args) for args, part in zip(own, parts, strict=True)):
@@ -241,7 +249,7 @@ class Draft:
         Raises:
             RepetitionError: chance gives none.
         """
-        context = self.context(given=values)
+        context = akin(param.spec, values, param.key, self.context(given=values))
         for _ in range(_TRIES):
             value = sample(param.spec, context)
             if value.arg not in not_these and suit(instance.params, {**values, param.key: value}):

@@ -40,6 +40,7 @@ _WEIGHTS = {
 _UNLIKELY = 0.05
 """Weight of a refusal without a reason where anything better is to be had."""
 
+_TRIES = 4
 _MOST_HITS = 3
 """Hits of a search, which a cap does not cut off."""
 
@@ -51,11 +52,12 @@ def write_recovery(draft: Draft) -> None:
         troubles = [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
     for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
         draft.facts["kind"] = kind
-        try:
-            return _WRITERS[kind](draft, draft.rng.choice([t for t in troubles if t.kind == kind]))
-        except RepetitionError:
-            if draft.turns:
-                raise
+        for _ in range(_TRIES):  # some values cannot fail so: a city of two characters is hardly misspelt
+            try:
+                return _WRITERS[kind](draft, draft.rng.choice([t for t in troubles if t.kind == kind]))
+            except RepetitionError:
+                if draft.turns:
+                    raise
     raise RepetitionError
 
 

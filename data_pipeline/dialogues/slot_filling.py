@@ -124,7 +124,7 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     if optional and (not said or rng.random() < 0.55):
         param = rng.choice(optional)
         values = {**values, param.key: sample(param.spec, draft.context(given=values))}
-        draft.say(draft.words("also", A=reply, x=statement(draft, param, values[param.key])))
+        draft.say(draft.words("also", A=reply, x=_mention(draft, param, values[param.key])))
         draft.run([(instance, values)])
         return
     if not said:
@@ -137,6 +137,13 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     draft.say(draft.words("slip_said", A=reply, o=told, t=meant, n=draft.noun(param)))
     withdraw(draft, instance, values, after)
     draft.run([(instance, after)])
+
+
+def _mention(draft: Draft, param: Param, value: Value) -> str:
+    """A value that is given in passing; Chinese counts: 最多3个, not 结果数量是3."""
+    if draft.chinese and param.kind == "int" and param.phrases_zh:
+        return phrase(param, value, "zh", draft.rng).lstrip("：，")
+    return statement(draft, param, value)
 
 
 def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:
