@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from data_pipeline.catalogue import MEASURES, BaseTool, Catalogue, Param, titled
+from data_pipeline.catalogue import BaseTool, Catalogue, Param, titled
 from data_pipeline.relations import akin, applies, suit
 from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
+from data_pipeline.slot_types import numeric
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import PublicCall, ToolInstance
 from data_pipeline.thoughts import PlannedCall, before_answer, before_calls, before_question, before_talk
@@ -28,6 +29,8 @@ _TRIES = 20
 _NOTHING: Mapping[str, Value] = MappingProxyType({})
 _CHOSEN = ("pool", "enum", "date", "time", "person", "company")
 """Kinds of which English asks which one: "which city?", but "what is the weight?"."""
+_NUMBERS = frozenset(numeric.TYPES) - {"year", "ordinal", "matrix", "range", "price"}
+"""Kinds of which Chinese asks how much: 多少."""
 _PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
 
 
@@ -130,7 +133,7 @@ class Draft:
         if len(params) > 1 or (not self.chinese and is_plural(nouns)):
             return "ask2"
         if self.chinese:
-            return "ask_number" if params[0].kind in MEASURES else "ask"
+            return "ask_number" if params[0].kind in _NUMBERS else "ask"
         return "ask_which" if params[0].kind in _CHOSEN else "ask"
 
     def talk(self, text: str, kind: str = "talk", **slots: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from data_pipeline.catalogue import _check, load_catalogue
 from data_pipeline.programmatic import ProgrammaticTeacher
-from data_pipeline.relations import applies, dependent, depends, relations, suit
+from data_pipeline.relations import akin, applies, dependent, depends, relations, suit
 from data_pipeline.slots import Context, Value, sample
 from fcdist.config.types import GenerateConfig
 from fcdist.errors import GenerationError
@@ -93,3 +93,20 @@ def test_a_relation_that_cannot_be_kept_is_refused():
         _check(replace(tool, params=tool.params[::-1]), pools)
     with pytest.raises(GenerationError, match="nothing for 'ghosts'"):
         _check(tool, {**pools, "table": (*pools["table"], ("ghosts", "ghosts"))})
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_another_value_is_of_the_same_kind_where_there_are_kinds(language):
+    param = RELATED["add_to_cart"].param("product")
+    kettle = "电热水壶" if language == "zh" else "electric kettle"
+    given = {"product": value(kettle)}
+    household = next(group.words for group in relations()["product"].groups if kettle in group.words)
+    near = [sample(param.spec, akin(param.spec, given, "product", context(given, language, s))).arg for s in range(60)]
+    assert set(near) <= household and len(set(near)) > 3
+    assert not {sample(param.spec, context({}, language, seed)).arg for seed in range(60)} <= household
+
+
+def test_every_kind_offers_another_value():
+    for tool in load_catalogue().tools:
+        for name in {str(param.spec["kin"]) for param in tool.params if "kin" in param.spec}:
+            assert all(len(group.members) >= 3 for group in relations()[name].groups), name
