@@ -48,8 +48,8 @@ _MOST_HITS = 3
 def write_recovery(draft: Draft) -> None:
     """A call that fails because of one of its values, and the way out."""
     troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in kinds_of(i, p)]
-    if not troubles:
-        troubles = [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
+    if all(trouble.kind != "refused" for trouble in troubles):
+        troubles += [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
     for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
         draft.facts["kind"] = kind
         for _ in range(_TRIES):  # some values cannot fail so: a city of two characters is hardly misspelt
