@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data_pipeline.relations import dependent, members, relations
+from data_pipeline.relations import dependent, pool_of, relations
 from data_pipeline.slots import SLOT_TYPES, Context, Value, bare
 from data_pipeline.tables import read_table
 from fcdist.errors import GenerationError
@@ -179,7 +179,7 @@ def load_catalogue() -> Catalogue:
     """Read the catalogue. Raises GenerationError naming the tool and key of a bad entry."""
     shared = _read("params.yaml")
     pools = {name: tuple(_pair(item) for item in text.split("; ")) for name, text in _read("pools.yaml").items()}
-    pools |= {name: members(name) for name in relations() if members(name) and name not in pools}
+    pools |= {name: pool_of(name) for name in relations() if pool_of(name) and name not in pools}
     tools = [_tool(entry, shared) for entry in _read("tools.yaml")]
     tools += [_formula(key, entry) for key, entry in _read("formulas.yaml").items()]
     for entity, entry in _read("entities.yaml").items():

@@ -72,7 +72,7 @@ def _group(owners: tuple[Pair, ...], members: tuple[Pair, ...]) -> Group:
     return Group(owners, members, frozenset(bare(word) for pair in members for word in pair))
 
 
-def members(name: str) -> tuple[Pair, ...]:
+def pool_of(name: str) -> tuple[Pair, ...]:
     """All members of a relation, each once: the pool of its slots."""
     return tuple(dict.fromkeys(pair for group in relations()[name].groups for pair in group.members))
 
