@@ -8,7 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data_pipeline.slots import SLOT_TYPES, Context, Value
+from data_pipeline.relations import dependent, pool_of, relations
+from data_pipeline.slots import SLOT_TYPES, Context, Value, bare
 from data_pipeline.tables import read_table
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Tool
@@ -178,6 +179,7 @@ def load_catalogue() -> Catalogue:
     """Read the catalogue. Raises GenerationError naming the tool and key of a bad entry."""
     shared = _read("params.yaml")
     pools = {name: tuple(_pair(item) for item in text.split("; ")) for name, text in _read("pools.yaml").items()}
+    pools |= {name: pool_of(name) for name in relations() if pool_of(name) and name not in pools}
     tools = [_tool(entry, shared) for entry in _read("tools.yaml")]
     tools += [_formula(key, entry) for key, entry in _read("formulas.yaml").items()]
     for entity, entry in _read("entities.yaml").items():
@@ -366,9 +368,7 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         heads_zh=(
             f"查一下{name}的{noun_zh}",
             f"查询{name}的{noun_zh}",
-            f"{name}的{noun_zh}是多少？"
-            if not result.startswith(("pool", "pick", "person"))
-            else f"{name}的{noun_zh}是什么？",
+            f"{name}的{noun_zh}是{_asked_zh(noun_zh, result)}？",
             f"告诉我{name}的{noun_zh}",
             f"查{entry['zh']}的{noun_zh}",
         ),
@@ -378,6 +378,13 @@ def _lookup(entity: str, entry: Mapping[str, Any], attribute: str, shared: Mappi
         noun=(f"{noun} of {article(entity)} {entity}", f"{entry['zh']}的{noun_zh}"),
         group=entity,
     )
+
+
+def _asked_zh(noun_zh: str, result: str) -> str:
+    """What Chinese asks for: 哪年, 什么 or 多少."""
+    if noun_zh.endswith("年份"):
+        return "哪年"
+    return "什么" if result.startswith(("pool", "pick", "person")) else "多少"
 
 
 def _unit(unit: str) -> dict[str, str]:
@@ -410,5 +417,20 @@ def _check(tool: BaseTool, pools: Mapping[str, Any]) -> None:
             raise GenerationError(f"catalogue tool {tool.id}: {param.key} has unknown slot type {param.kind!r}")
         if (pool := param.spec.get("pool")) and pool not in pools:
             raise GenerationError(f"catalogue tool {tool.id}: {param.key} names unknown pool {pool!r}")
+    for place, param in enumerate(tool.params):
+        _check_relation(tool, param, tool.params[:place], pools)
     if not any("{" not in head for head in tool.heads_en) or not any("{" not in head for head in tool.heads_zh):
         raise GenerationError(f"catalogue tool {tool.id}: each language needs a head without inline slots")
+
+
+def _check_relation(tool: BaseTool, param: Param, before: Sequence[Param], pools: Mapping[str, Any]) -> None:
+    """What has to go with another value is drawn after it; what is required goes with every value it may have."""
+    for slot in dependent(param.spec):
+        where = f"catalogue tool {tool.id}: {param.key} goes with {slot['to']}"
+        owner = next((other for other in before if other.key == slot["to"]), None)
+        if owner is None:
+            raise GenerationError(f"{where}, which is no parameter before it")
+        relation = relations()[slot["fits"]]
+        lone = [name for name, _ in pools.get(str(owner.spec.get("pool")), ()) if relation.group(bare(name)) is None]
+        if lone and (param.required or slot is not param.spec):
+            raise GenerationError(f"{where}, but the relation {slot['fits']!r} has nothing for {lone[0]!r}")

@@ -7,6 +7,7 @@ back by `normalisers.py`, which shares no code with this.
 from collections.abc import Mapping
 from typing import Any
 
+from data_pipeline.relations import narrowed
 from data_pipeline.slot_types import identifiers, numeric, temporal, texts
 from data_pipeline.slot_types.base import (
     Context,
@@ -42,6 +43,8 @@ __all__ = [
 
 def sample(spec: Spec, context: Context) -> Value:
     """Draw a value of the slot `spec`: by its own `draw`, or by its type "t"."""
+    if "fits" in spec:
+        context = narrowed(spec, context)
     draw: Draw = spec.get("draw") or SLOT_TYPES[spec["t"]].draw
     return draw(spec, context)
 

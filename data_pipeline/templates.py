@@ -45,8 +45,7 @@ def _templates(tool: BaseTool, language: str) -> _Templates:
     if kind == "lookup":  # the noun names the kind of thing, too: "height of a mountain"
         noun = noun.split("的", 1)[1] if language == "zh" else noun.rsplit(" of a", 1)[0]
         result = str(next(iter(tool.out.values()))).partition(" ")[0]
-        if result in _KIND_OF_RESULT:
-            kind = _KIND_OF_RESULT[result]
+        kind = "lookup_year" if noun.endswith("年份") else _KIND_OF_RESULT.get(result, kind)
     elif kind and tool.params[0].kind in ("ints", "nums"):
         kind = "formula_list"
         noun = noun.split(" of a ")[0]

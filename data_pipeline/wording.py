@@ -148,6 +148,8 @@ def _framed(instance: ToolInstance, values: Values, language: str, rng: random.R
         frame = str(rng.choice(register.get("ask") or frames()[language]["ask"]))
         return frame.format(Q=capital(core), q=core)
     options = _orders(language, persona.register, to_me=_TO_ME[language].search(core) is not None)
+    if language == "zh" and "，" in core:  # what follows the verb would stand after the last clause: …，3个人吧
+        options = [frame for frame in options if frame.rstrip("。").endswith("{v}")] or options
     return rng.choice(options).format(V=capital(core), v=core)
 
 

@@ -235,6 +235,9 @@ class World:
             return name if rest == "file" else name[:1].upper() + name[1:]
         if kind == "pool":
             return bare(rng.choice(self._pools[rest])[self._chinese])
+        if kind == "known":  # what is true of another field of the result: the author of the title
+            entity, attribute, field = parts
+            return known(f"lookup_{entity}_{attribute}", {entity: names[field]}, self._language)[attribute]
         if kind == "person":
             return person(rng, "zh" if self._chinese else "en")
         if kind == "unit":

@@ -10,6 +10,7 @@ from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.pointing import best_hit, first_hit, nth, role_of, that, thing
 from data_pipeline.dialogues.requests import one_request
 from data_pipeline.links import Link, follows_at_once, links
+from data_pipeline.relations import depends, suit
 from data_pipeline.slots import Value
 from data_pipeline.surface import ToolInstance
 from data_pipeline.toolsets import issues
@@ -112,13 +113,21 @@ def _same_place(pair: Pair, first: Values, second: Values) -> Values:
     if pair.link.kind != "row" or pair.second.base.backing is not None:
         return {}
     params = [param for param in pair.second.params if param.key in first and param.key in second]
-    return {p.key: first[p.key] for p in params if p.kind == "pool" and p.key != pair.link.key}
+    same = [p.key for p in params if p.kind == "pool" and p.key != pair.link.key]
+    return {key: first[key] for key in same if suit(pair.second.params, {**second, key: first[key]})}
+
+
+def _values_of_second(draft: Draft, pair: Pair) -> Values:
+    """What the second call takes besides the first one's result, before which nobody knows what goes with that."""
+    values = draft.values(pair.second)
+    known = [p.key for p in pair.second.params if p.required or not depends(p, pair.link.key)]
+    return {key: values[key] for key in known if key in values}
 
 
 def _within(draft: Draft, pair: Pair) -> None:
     """One request for both; the first call's result feeds the second without another word of the user."""
     rng = draft.rng
-    first, second = draft.values(pair.first), draft.values(pair.second)
+    first, second = draft.values(pair.first), _values_of_second(draft, pair)
     shared = _shared(pair, first, second)
     second = {key: value for key, value in second.items() if key not in shared} | _same_place(pair, first, second)
     best = pair.link.kind == "row" and _ratings(pair) is not None and rng.random() < 0.6
@@ -164,6 +173,7 @@ def _compound(draft: Draft, pair: Pair, first: Values, second: Values, best: boo
     else:
         b = draft.core(pair.second, rest)
         kind = {"row": "use_row", "number": "use_number", "identifier": "use_id"}[pair.link.kind]
+        kind = "use_row_id" if draft.chinese and found and param.kind == "ref" else kind
         layout = draft.sentence(kind, a="{a}", b="{b}", n=role_of(param, draft), r=pointer)
     layout = layout[:1].lower() + layout[1:]
     text = layout.replace("{a}", a)
@@ -185,7 +195,8 @@ def _is_inline(draft: Draft, pair: Pair, param: Param) -> bool:
 
 
 def _pointing(core: str, param: Param, pointer: str) -> str:
-    """ "track order the first one" → "track the first one"."""
+    """ "track order the first one" → "track the first one"; 那首歌这首歌 → 那首歌."""
+    core = core.replace(f"{pointer}这{thing(param)}", pointer)
     return core.replace(f"{param.spec['kind']} {pointer}", pointer) if param.kind == "ref" else core
 
 
@@ -210,7 +221,7 @@ def _across(draft: Draft, pair: Pair) -> None:
     choices = pair.link.choices(pair.first.base, result)
     if not choices:
         raise RepetitionError
-    again = draft.values(pair.second)
+    again = _values_of_second(draft, pair)
     shared = _shared(pair, first, again)
     again = {key: value for key, value in again.items() if key not in shared} | _same_place(pair, first, again)
     place = draft.rng.randrange(len(choices))
@@ -270,7 +281,7 @@ def write_two_requests(draft: Draft) -> None:
         key
         for key in again
         if key in values and second.base.param(key).kind == "pool" and second is not first
-        if again[key].arg != values[key].arg
+        if again[key].arg != values[key].arg and suit(second.params, {**again, key: values[key]})
     ]
     for key in shared[:1]:
         param = second.base.param(key)

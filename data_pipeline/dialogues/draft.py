@@ -1,13 +1,16 @@
 """A conversation being written: who says what, what is called, and what the world answers."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from data_pipeline.catalogue import BaseTool, Catalogue, Param, titled
+from data_pipeline.relations import akin, applies, suit
 from data_pipeline.replies import answer, is_plural, measured, replies, second_person, sentence
 from data_pipeline.replies import head_of as head_words
+from data_pipeline.slot_types import numeric
 from data_pipeline.slots import Context, Value, join_words, sample
 from data_pipeline.surface import PublicCall, ToolInstance
 from data_pipeline.thoughts import PlannedCall, before_answer, before_calls, before_question, before_talk
@@ -23,8 +26,11 @@ Option = TypeVar("Option")
 _OPTIONAL_SHARES = (0.25, 0.5, 0.75)
 """Shares of the optional parameters that a user gives. With them calls have as many arguments as those of real data."""
 _TRIES = 20
+_NOTHING: Mapping[str, Value] = MappingProxyType({})
 _CHOSEN = ("pool", "enum", "date", "time", "person", "company")
 """Kinds of which English asks which one: "which city?", but "what is the weight?"."""
+_NUMBERS = frozenset(numeric.TYPES) - {"year", "ordinal", "matrix", "range", "price"}
+"""Kinds of which Chinese asks how much: 多少."""
 _PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
 
 
@@ -99,10 +105,10 @@ class Draft:
         bare = bare or self.turns > 0
         return request(instance, values, self.language, self.rng, bare, self.persona)
 
-    def context(self, relative: bool = True) -> Context:
-        """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""
+    def context(self, relative: bool = True, given: Mapping[str, Value] = _NOTHING) -> Context:
+        """Sampling context beside the values `given`; `relative` allows "tomorrow" where the date is known."""
         today = self.tool_set.today if relative else None
-        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue)
+        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue, given)
 
     def say(self, text: str) -> None:
         """The user speaks."""
@@ -120,9 +126,15 @@ class Draft:
         names = [instance.names[p.key] for p in params]
         plan = self._plan(instance, instance.public(given))
         why = before_question(plan, nouns, names, self.language, self.rng)
-        one = len(params) == 1 and (self.chinese or not is_plural(nouns))
-        which = one and not self.chinese and params[0].kind in _CHOSEN
-        self.reply(self.sentence(again or ("ask_which" if which else "ask" if one else "ask2"), n=nouns), why)
+        self.reply(self.sentence(again or self._question(params, nouns), n=nouns), why)
+
+    def _question(self, params: Sequence[Param], nouns: str) -> str:
+        """Kind of sentence that asks for `params`: which city, what weight, 多少."""
+        if len(params) > 1 or (not self.chinese and is_plural(nouns)):
+            return "ask2"
+        if self.chinese:
+            return "ask_number" if params[0].kind in _NUMBERS else "ask"
+        return "ask_which" if params[0].kind in _CHOSEN else "ask"
 
     def talk(self, text: str, kind: str = "talk", **slots: str) -> None:
         """The assistant speaks where no call is due; `kind` and `slots` choose and fill its thought."""
@@ -180,7 +192,7 @@ class Draft:
         if len(planned) > 1 and len(same) == 1 and all(r == results[0] and set(r) == {"status"} for r in results):
             return self.sentence("all_done")
         parts = [answer(i.base, v, r, self.language, self.rng) for (i, v), r in zip(planned, results, strict=True)]
-        if len(set(parts)) > 1 and len(same) == 1 and not self.chinese:
+        if len(set(parts)) > 1 and len(same) == 1:
             parts = self._told_apart(planned, results, parts)
         return ("" if self.chinese else " ").join(dict.fromkeys(parts))
 
@@ -191,7 +203,9 @@ class Draft:
         base = planned[0][0].base
         issued = [str(value) for result in results for key, value in result.items() if key.endswith("_id")]
         if base.backing is None and base.say is None and len(issued) == len(planned):
-            return [self.sentence("done_all", n=base.noun[0], l=join_words(issued, self.language))]
+            return [self.sentence("done_all", n=base.noun[self.chinese], l=join_words(issued, self.language))]
+        if self.chinese:
+            return parts
         shared = set.intersection(*({str(value.arg) for value in values.values()} for _, values in planned))
         own = [{v.arg for v in values.values() if isinstance(v.arg, str)} - shared for _, values in planned]
         if all(any(arg in part for arg in args) for args, part in zip(own, parts, strict=True)):
@@ -212,24 +226,36 @@ class Draft:
 
     def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
         """Values of all required parameters, those in `must`, and some of the others."""
-        share = self.rng.choice(_OPTIONAL_SHARES)
-        context = self.context(relative)
-        out: Values = {}
-        for param in instance.params:
-            if param.required or param.key in must or self.rng.random() < share:
-                value = sample(param.spec, context)
-                for _ in range(_TRIES):  # nobody goes from a place to the same place
-                    if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
-                        break
-                    value = sample(param.spec, context)
-                out[param.key] = value
+        share, rng = self.rng.choice(_OPTIONAL_SHARES), self.rng
+        chosen = (p for p in instance.params if p.required or p.key in must or rng.random() < share)
+        out = self.draw(chosen, relative)
         return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
-    def another(self, param: Param, not_these: Sequence[Any]) -> Value:
-        """A value of `param` whose argument is none of `not_these`. Raises RepetitionError where chance gives none."""
+    def draw(self, params: Iterable[Param], relative: bool = True) -> Values:
+        """Values of those of `params` that make sense together, each of which goes with those before it."""
+        out: Values = {}
+        context = self.context(relative, out)
+        for param in params:
+            if not applies(param.spec, out):
+                continue
+            value = sample(param.spec, context)
+            for _ in range(_TRIES):  # nobody goes from a place to the same place, or changes euros into euros
+                if param.kind not in ("pool", "enum") or value.arg not in [other.arg for other in out.values()]:
+                    break
+                value = sample(param.spec, context)
+            out[param.key] = value
+        return out
+
+    def another(self, instance: ToolInstance, param: Param, values: Values, not_these: Sequence[Any]) -> Value:
+        """A value of `param` that goes with the other `values`, whose argument is none of `not_these`.
+
+        Raises:
+            RepetitionError: chance gives none.
+        """
+        context = akin(param.spec, values, param.key, self.context(given=values))
         for _ in range(_TRIES):
-            value = sample(param.spec, self.context())
-            if value.arg not in not_these:
+            value = sample(param.spec, context)
+            if value.arg not in not_these and suit(instance.params, {**values, param.key: value}):
                 return value
         raise RepetitionError
 

@@ -7,6 +7,7 @@ from typing import Any
 from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.draft import Draft, Planned, Values
 from data_pipeline.dialogues.requests import write_single
+from data_pipeline.relations import akin, suit
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
 from data_pipeline.wording import attribute, capital
@@ -48,9 +49,10 @@ def write_parallel(draft: Draft) -> None:
     values = draft.values(instance)
     several: dict[str, Value] = {}
     wanted = draft.rng.choice((2, 2, 3))
+    context = akin(param.spec, values, param.key, draft.context(given=values))
     for _ in range(_TRIES):
-        value = sample(param.spec, draft.context())
-        if len(several) < wanted:
+        value = sample(param.spec, context)
+        if len(several) < wanted and suit(instance.params, {**values, param.key: value}):
             several.setdefault(str(value.arg), value)
     if len(several) < 2:
         return _repeat(draft, instance)
@@ -73,9 +75,11 @@ def _labelled(draft: Draft, param: Param, value: Value, text: str) -> str:
     said = value.text if isinstance(value.arg, int | float) else str(value.arg)
     if said.casefold() in text.casefold():
         return text
+    vague = param.kind == "enum" and not param.required  # "low" alone could be anything
     if draft.chinese:
-        return f"{draft.noun(param) if value.text.isdigit() else ''}{value.text}：{text}"
-    return f"For {value.text}, {text if text.startswith('I ') else text[:1].lower() + text[1:]}"
+        return f"{draft.noun(param) if value.text.isdigit() or vague else ''}{value.text}：{text}"
+    named = f"{value.text} {draft.noun(param)}" if vague else value.text
+    return f"For {named}, {text if text.startswith('I ') else text[:1].lower() + text[1:]}"
 
 
 def _two_tools(draft: Draft) -> None:
@@ -95,15 +99,16 @@ def _is_sayable(frame: str, text: str) -> bool:
 def _repeat(draft: Draft, instance: ToolInstance) -> None:
     """The same tool twice with different values."""
     first = draft.values(instance)
-    second = {key: sample(instance.base.param(key).spec, draft.context()) for key in first}
-    if all(second[key].arg == first[key].arg for key in first if key not in _LIMITS):
+    second = draft.draw(instance.base.param(key) for key in first)
+    if all(second[key].arg == first[key].arg for key in second if key not in _LIMITS):
         return write_single(draft)
     draft.say(_twice(draft, instance, first, second))
     draft.facts["kind"] = "repeated"
     planned = [(instance, first), (instance, second)]
     results = draft.call(planned)
-    required = [p for p in instance.params if p.required and p.kind in VARIED]
-    param = next((p for p in required if first[p.key].arg != second[p.key].arg), None)
+    varied = [p for p in instance.params if p.key in second and p.kind in VARIED and p.key not in _LIMITS]
+    told_apart = [p for p in varied if first[p.key].arg != second[p.key].arg]
+    param = min(told_apart, key=lambda p: not p.required, default=None)
     if instance.base.backing is not None or param is None or any("results" not in result for result in results):
         draft.answer(planned, results)
     else:

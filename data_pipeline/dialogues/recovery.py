@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from data_pipeline.catalogue import Param
 from data_pipeline.dialogues.chain import taken
 from data_pipeline.dialogues.draft import Draft, RepetitionError, Values
 from data_pipeline.dialogues.requests import is_askable, ordinal
@@ -41,6 +40,7 @@ _WEIGHTS = {
 _UNLIKELY = 0.05
 """Weight of a refusal without a reason where anything better is to be had."""
 
+_TRIES = 4
 _MOST_HITS = 3
 """Hits of a search, which a cap does not cut off."""
 
@@ -48,15 +48,16 @@ _MOST_HITS = 3
 def write_recovery(draft: Draft) -> None:
     """A call that fails because of one of its values, and the way out."""
     troubles = [Trouble(kind, i, p) for i in draft.tool_set.instances for p in i.params for kind in kinds_of(i, p)]
-    if not troubles:
-        troubles = [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
+    if all(trouble.kind != "refused" for trouble in troubles):
+        troubles += [Trouble("refused", i, p) for i in draft.tool_set.instances for p in i.params if is_askable(p)]
     for kind in _in_drawn_order(list(dict.fromkeys(t.kind for t in troubles)), draft.rng):
         draft.facts["kind"] = kind
-        try:
-            return _WRITERS[kind](draft, draft.rng.choice([t for t in troubles if t.kind == kind]))
-        except RepetitionError:
-            if draft.turns:
-                raise
+        for _ in range(_TRIES):  # some values cannot fail so: a city of two characters is hardly misspelt
+            try:
+                return _WRITERS[kind](draft, draft.rng.choice([t for t in troubles if t.kind == kind]))
+            except RepetitionError:
+                if draft.turns:
+                    raise
     raise RepetitionError
 
 
@@ -71,7 +72,7 @@ def _taken(draft: Draft, trouble: Trouble) -> None:
     param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key]
     shown = public_value(trouble, values, value)
-    free = [(item, public_value(trouble, values, item)) for item in _alternatives(draft, param, value)]
+    free = [(item, public_value(trouble, values, item)) for item in _alternatives(draft, trouble, values)]
     public = trouble.instance.labels[param.key]
     available = [item for _, item in free]
     outcome: dict[str, Any] = {"error": trouble.kind, public: shown, "available": available}
@@ -108,8 +109,9 @@ def _choose(draft: Draft, free: Sequence[tuple[Value, Any]], place: int, worded:
     return Value(item.arg, text, {"": text if shown == item.arg else {"text": text, "shown": shown}})
 
 
-def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
+def _alternatives(draft: Draft, trouble: Trouble, values: Values) -> list[Value]:
     """One to three values that are free: near in time, else any others."""
+    param, value = trouble.param, values[trouble.param.key]
     number = draft.rng.choice((1, 2, 2, 3))
     if param.kind == "date":
         day = date.fromisoformat(str(value.arg))
@@ -121,7 +123,8 @@ def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
         return [taken(f"{h:02d}:{minute:02d}") for h in sorted(draft.rng.sample(hours, min(number, len(hours))))]
     found: list[Value] = []
     for _ in range(number):
-        found.append(draft.another(param, [value.arg, *(item.arg for item in found)]))
+        others = [value.arg, *(item.arg for item in found)]
+        found.append(draft.another(trouble.instance, param, values, others))
     return found
 
 
@@ -145,7 +148,7 @@ def _empty(draft: Draft, trouble: Trouble) -> None:
         draft.say(draft.words("drop_yes"))
         return go_on(draft, trouble, values, Value(None, ""))
     draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
-    new = draft.another(param, [value.arg])
+    new = draft.another(trouble.instance, param, values, [value.arg])
     draft.say(draft.words("try_other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 
@@ -257,7 +260,7 @@ def _repair(
 def _invalid(draft: Draft, trouble: Trouble) -> None:
     """A number beyond what the tool takes; the user chooses one within."""
     param, values = trouble.param, values_of(draft, trouble)
-    old, new = values[param.key], draft.another(param, [values[param.key].arg])
+    old, new = values[param.key], draft.another(trouble.instance, param, values, [values[param.key].arg])
     if public_value(trouble, values, old) != old.arg:
         raise RepetitionError
     if min(float(old.arg), float(new.arg)) <= 0:
@@ -295,7 +298,7 @@ def _refused(draft: Draft, trouble: Trouble) -> None:
     public = trouble.instance.labels[param.key]
     said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
     draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
-    new = draft.another(param, [value.arg])
+    new = draft.another(trouble.instance, param, values, [value.arg])
     draft.say(draft.words("other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 

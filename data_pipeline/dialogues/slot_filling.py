@@ -15,6 +15,7 @@ from data_pipeline.dialogues.requests import (
     write_single,
 )
 from data_pipeline.links import Link, finds_identifiers, links
+from data_pipeline.relations import applies
 from data_pipeline.replies import is_plural
 from data_pipeline.slots import Value, join_words, sample
 from data_pipeline.surface import ToolInstance
@@ -117,24 +118,32 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     """The answer also gives an optional value, or corrects one that was given before."""
     rng = draft.rng
     reply = ended(given_words(draft, values, missing), draft)
-    optional = [p for p in instance.params if not p.required and p.key not in values and is_changeable(p)]
+    unsaid = [p for p in instance.params if not p.required and p.key not in values and is_changeable(p)]
+    optional = [p for p in unsaid if applies(p.spec, values)]
     said = [p for p in instance.params if p.key in values and p not in missing and is_changeable(p)]
     if optional and (not said or rng.random() < 0.55):
         param = rng.choice(optional)
-        values = {**values, param.key: sample(param.spec, draft.context())}
-        draft.say(draft.words("also", A=reply, x=statement(draft, param, values[param.key])))
+        values = {**values, param.key: sample(param.spec, draft.context(given=values))}
+        draft.say(draft.words("also", A=reply, x=_mention(draft, param, values[param.key])))
         draft.run([(instance, values)])
         return
     if not said:
         draft.facts["kind"] = "full"
         return answer_fully(draft, instance, values, missing)
     param = rng.choice(said)
-    old, new = values[param.key], draft.another(param, [value.arg for value in values.values()])
+    old, new = values[param.key], draft.another(instance, param, values, [value.arg for value in values.values()])
     after = {**values, param.key: new}
     told, meant = draft.named(param, old), draft.named(param, new)
     draft.say(draft.words("slip_said", A=reply, o=told, t=meant, n=draft.noun(param)))
     withdraw(draft, instance, values, after)
     draft.run([(instance, after)])
+
+
+def _mention(draft: Draft, param: Param, value: Value) -> str:
+    """A value that is given in passing; Chinese counts: 最多3个, not 结果数量是3."""
+    if draft.chinese and param.kind == "int" and param.phrases_zh:
+        return phrase(param, value, "zh", draft.rng).lstrip("：，")
+    return statement(draft, param, value)
 
 
 def _withheld(draft: Draft, instance: ToolInstance, values: Values, missing: Sequence[Param]) -> None:

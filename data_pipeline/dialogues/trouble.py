@@ -59,7 +59,7 @@ def kinds_of(instance: ToolInstance, param: Param) -> list[str]:
     chosen = param.kind == "int" and not param.spec.get("u") and act in _DOING
     if chosen and not _COORDINATES.search(param.key.lower()):
         kinds.append("invalid")
-    return [*kinds, "refused"] if is_changeable(param) else kinds
+    return [*kinds, "refused"] if is_changeable(param) and param.kind != "person" else kinds
 
 
 def _kinds_of_filter(instance: ToolInstance, param: Param) -> list[str]:

@@ -31,7 +31,7 @@ def thoughts(reading: Reading) -> str | None:
         leads_to = turn if calls else next((call.turn for call in reading.calls if call.turn > turn), turn)
         uncounted = _PLACE.sub(" ", thought) if "[" in thought else thought
         if len(calls) > 1:
-            uncounted = re.sub(rf"(?<!\d){len(calls)}(?![\d.])", " ", uncounted)
+            uncounted = re.sub(rf"(?<![\d.]){len(calls)}(?![\d.])", " ", uncounted)
         if reading.view(Told).unknown_fact(uncounted, leads_to + 1):
             return "thought_tells_unknown_fact"
     return _missing_slot(reading)

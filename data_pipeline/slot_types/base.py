@@ -43,6 +43,8 @@ class Context(NamedTuple):
     pools: Mapping[str, tuple[tuple[str, str], ...]]
     issue: Callable[..., Any]
     """Gives an identifier of a kind that exists in the world."""
+    given: Mapping[str, Value] = MappingProxyType({})
+    """Values of the same call so far, by parameter: others have to go with them (relations.py)."""
 
     @property
     def chinese(self) -> bool:

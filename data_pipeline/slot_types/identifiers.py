@@ -15,12 +15,17 @@ from data_pipeline.slot_types.tables import (
 
 _HOSTS = ("example.com", "example.org", "example.net", "shop.example.com", "blog.example.org", "status.example.net")
 _PATHS = ("", "/about", "/docs/start", "/articles/{n}", "/products/{n}", "/team", "/reports/{y}", "/faq", "/p/{n}")
-_STEMS_TEXT = (
-    "report notes budget invoice slides contract minutes photo export backup draft summary schedule inventory "
-    "survey resume itinerary receipt proposal roadmap"
+_FILES = (
+    ("report invoice contract resume itinerary receipt proposal summary manual", "pdf docx"),
+    ("notes minutes draft todo readme changelog", "txt md docx"),
+    ("budget schedule inventory survey expenses attendance", "xlsx csv"),
+    ("slides roadmap pitch lecture", "pptx pdf"),
+    ("photo logo screenshot diagram banner", "png jpg"),
+    ("backup export photos sources", "zip"),
+    ("config settings metadata export", "json"),
 )
-_STEMS = tuple(_STEMS_TEXT.split())
-_ENDINGS = ["pdf", "docx", "xlsx", "csv", "txt", "md", "pptx", "png", "jpg", "zip", "json"]
+"""Stems of file names and the endings that such files have."""
+_SUBFOLDERS = ["reports", "invoices", "budgets", "slides", "contracts", "drafts", "surveys", "proposals", "minutes"]
 _FOLDERS = ["Documents", "Downloads", "Desktop", "Pictures", "projects", "work", "archive", "shared", "team", "clients"]
 _CARRIERS = ["CA", "MU", "CZ", "HU", "UA", "AA", "BA", "LH", "AF", "SQ", "CX", "NH", "EK", "QF"]
 _TOPICS = ["login", "search", "checkout", "payments", "dark-mode", "upload", "cache", "export", "signup", "profile"]
@@ -81,13 +86,15 @@ def _version(rng: Random) -> str:
 
 def file_name(rng: Random) -> str:
     """A file with an ending: budget_2024.xlsx."""
-    stem = rng.choice(_STEMS) + rng.choice(("", "", f"_{rng.randint(2021, 2026)}", f"-v{rng.randint(2, 5)}", "_final"))
-    return f"{stem}.{rng.choice(_ENDINGS)}"
+    stems, endings = (words.split() for words in rng.choice(_FILES))
+    version = rng.choice(("", "", f"_{rng.randint(2021, 2026)}", f"-v{rng.randint(2, 5)}", "_final"))
+    return f"{rng.choice(stems)}{version}.{rng.choice(endings)}"
 
 
 def _path(rng: Random) -> str:
-    folder = rng.choice(_FOLDERS)
-    return rng.choice((f"/home/data/{folder}", f"~/{folder}", f"/srv/{folder}", f"{folder}/{rng.choice(_STEMS)}s"))
+    folder, inner = rng.choice(_FOLDERS), rng.choice(_SUBFOLDERS)
+    inside = folder if folder == "Pictures" else f"{folder}/{inner}"
+    return rng.choice((f"/home/data/{folder}", f"~/{folder}", f"/srv/{folder}", inside))
 
 
 def _branch(rng: Random) -> str:

@@ -73,8 +73,9 @@ def spoken_clock(hour: int, minute: int, context: Context) -> str:
     if context.chinese:
         part = next(name for end, name in _PARTS_ZH if hour < end)
         short = hour if hour <= 12 else hour - 12
-        spoken = words_zh(short) if rng.random() < 0.4 else str(short)
         quarter = "一刻" if minute == 15 and rng.random() < 0.5 else f"{minute}分"
+        in_words = rng.random() < 0.4 and (minute in (0, 30) or quarter == "一刻")  # nobody writes 九点45分
+        spoken = words_zh(short) if in_words else str(short)
         return f"{part}{spoken}点" + ("" if minute == 0 else "半" if minute == 30 else quarter)
     if (hour, minute) == (12, 0) and rng.random() < 0.6:
         return "noon"

@@ -95,7 +95,8 @@ def plan_face(
 def _change_required(plan: Plan, base: BaseTool, params: Sequence[Param], habits: Habits, rng: random.Random) -> None:
     for param in params:
         if not param.required:
-            if habits.demand and param.kind not in ("bool", "ref") and rng.random() < habits.demand:
+            optional = param.kind in ("bool", "ref") or "to" in param.spec  # there is no size of a kettle
+            if habits.demand and not optional and rng.random() < habits.demand:
                 plan.add(Demand(param.key))
                 plan.changed[param.key] = replace(param, required=True, default=None)
             continue

@@ -21,7 +21,7 @@ from fcdist.config.types import GenerateConfig
 from fcdist.errors import ConfigError
 from fcdist.schema.conversation import Conversation, Message, ToolCall
 
-NUMBER = 2400
+NUMBER = 3200
 FOCUS = {
     **{"chain": 0.14, "correction": 0.22, "recovery": 0.18, "slot_filling": 0.16, "negative": 0.14},
     **{"single": 0.08, "date": 0.08},
@@ -138,7 +138,7 @@ def test_what_is_missing_is_noted_with_the_nouns_of_the_whole_tool(written):
 
 _GLITCHES = {
     "both": r"[，、：；。][，、：；]|,,|\?\?|[?!]\.|,\.|\{\w*\}|\bNone\b|\"\"|“”|《》|「」|（）|\(\)|(?<=\S)  (?=\S)",
-    "en": r"\w [,.?!](?:\s|$)|\b[Aa] (?=[aeio]\w{2})(?!one)|\b(?:with|for|on|in|at|by|of) of\b|"
+    "en": r"\w [,.?!](?:\s|$)|(?<!\d )\b[Aa] (?=[aeio]\w{2})(?!one)|\b(?:with|for|on|in|at|by|of) of\b|"
     r"(?<![\w.,-])1 (?:days|hours|minutes|years|times|people|nights|guests)\b",
     "zh": r"[\d一-龥] ?(?:hours?|minutes?|days?|years?|meters|kilometers|seconds|people|dollars|degrees)\b",
 }
@@ -272,7 +272,7 @@ def test_negatives_call_nothing_and_come_in_sensible_proportion(written):
     assert not any(list(calls(c)) for c in negatives)
     shares = Counter(c.metadata["negative"] for c in negatives)
     assert all(shares[kind] >= 0.04 * len(negatives) for kind in KINDS)
-    assert max(shares.values()) < 0.5 * len(negatives)
+    assert max(shares.values()) < 0.55 * len(negatives)
 
 
 def test_an_answer_from_the_context_stands_in_the_users_words(written):
@@ -369,3 +369,23 @@ def test_both_halves_of_a_pair_give_a_preference(written):
     for record in made:
         calls_of = [bool(record[side][0].get("tool_calls")) for side in ("chosen", "rejected")]
         assert sorted(calls_of) == [False, True]
+
+
+def test_chinese_asks_for_numbers_with_how_much(written):
+    asked = [m.content or "" for c in of(written, "slot_filling") if c.language == "zh" for m in c.messages]
+    assert any(re.search("(?:体重|半径|质量|速度|年利率|电压|边长|高)是?多少|请问是多少", text) for text in asked)
+    assert not [text for text in asked if re.search("(?:体重|半径|质量|速度|年利率|电压|边长|高|价格)是什么", text)]
+
+
+def test_a_value_is_refused_without_a_reason_only_where_nothing_better_can_happen(written):
+    kinds = Counter(c.metadata["kind"] for c in of(written, "recovery") if c.language == "zh")
+    assert kinds["refused"] < 0.15 * sum(kinds.values()) < 2 * kinds["misspelt"]
+
+
+def test_several_things_made_by_one_tool_are_reported_in_one_sentence():
+    config = GenerateConfig(num_conversations=800, shares={"parallel": 1.0}, languages={"zh": 1.0})
+    teacher = ProgrammaticTeacher(config, seed=3)
+    answers = [str(teacher.conversation(i).messages[-1].content) for i in range(800)]
+    several = [text for text in answers if "编号" in text]
+    assert any(re.search("编号(?:依次是|分别是|分别为)[^。]+和[^。]+。$", text) for text in several)
+    assert not [text for text in several if re.search(r"(.{2,6})编号(?:是|：|为).*\1编号(?:是|：|为)", text)]

@@ -18,7 +18,7 @@ from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Tool
 
 TOOLS = load_catalogue().tools
-GROUPS = ("lookup", "lookup_text", "lookup_person", "formula", "formula_list")
+GROUPS = ("lookup", "lookup_text", "lookup_person", "lookup_year", "formula", "formula_list")
 
 
 def instance(tool):

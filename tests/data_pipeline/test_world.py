@@ -6,6 +6,7 @@ import re
 import pytest
 
 from data_pipeline.catalogue import load_catalogue
+from data_pipeline.facts import known
 from data_pipeline.replies import answer
 from data_pipeline.slots import Context, sample
 from data_pipeline.world import World
@@ -37,9 +38,9 @@ def test_what_was_booked_can_be_cancelled_once(world):
 
 def test_an_identifier_exists_only_if_the_world_gave_it_out(world):
     assert world.execute(TOOLS["track_order"], {"order_id": "OR-1"}) == {"error": "not_found", "order_id": "OR-1"}
-    known = world.issue("order")
-    assert "error" not in world.execute(TOOLS["track_order"], {"order_id": known})
-    assert world.execute(TOOLS["cancel_booking"], {"booking_id": known})["error"] == "not_found"
+    issued = world.issue("order")
+    assert "error" not in world.execute(TOOLS["track_order"], {"order_id": issued})
+    assert world.execute(TOOLS["cancel_booking"], {"booking_id": issued})["error"] == "not_found"
 
 
 def test_what_is_laid_down_holds_for_that_value_alone_and_changes_nothing_else(world):
@@ -113,3 +114,10 @@ def test_a_measure_is_told_with_the_unit_of_the_result(tool, language):
         answer(tool, values, result, language, rng),
     )
     assert told and str(result["unit"]).startswith(told[1].rstrip("年"))
+
+
+def test_an_isbn_leads_to_a_book_and_its_own_author(world):
+    language = "zh" if world._chinese else "en"
+    for number in range(20):
+        found = world.execute(TOOLS["isbn_lookup"], {"isbn": str(9780000000000 + number)})
+        assert known("lookup_book_author", {"book": found["title"]}, language) == {"author": found["author"]}
