@@ -270,7 +270,7 @@ def write_two_requests(draft: Draft) -> None:
         key
         for key in again
         if key in values and second.base.param(key).kind == "pool" and second is not first
-        if again[key].arg != values[key].arg
+        if again[key].arg != values[key].arg and not second.base.param(key).spec.get("near")
     ]
     for key in shared[:1]:
         param = second.base.param(key)

@@ -52,7 +52,7 @@ def _change(draft: Draft, instances: Sequence[ToolInstance]) -> Change | None:
     before = draft.values(instance)
     param = draft.rng.choice([p for p in instance.params if p.key in before and is_changeable(p)])
     taken = [value.arg for value in before.values()]
-    after = {**before, param.key: draft.another(param, taken)}
+    after = {**before, param.key: draft.another(param, taken, before)}
     return Change(instance, param, before, after)
 
 

@@ -25,6 +25,7 @@ _OPTIONAL_SHARES = (0.25, 0.5, 0.75)
 _TRIES = 20
 _CHOSEN = ("pool", "enum", "date", "time", "person", "company")
 """Kinds of which English asks which one: "which city?", but "what is the weight?"."""
+_NOTHING: Mapping[str, Value] = {}
 _PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
 
 
@@ -99,10 +100,10 @@ class Draft:
         bare = bare or self.turns > 0
         return request(instance, values, self.language, self.rng, bare, self.persona)
 
-    def context(self, relative: bool = True) -> Context:
+    def context(self, relative: bool = True, given: Mapping[str, Value] = _NOTHING) -> Context:
         """Sampling context; `relative` allows dates like "tomorrow" where the date is known."""
         today = self.tool_set.today if relative else None
-        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue)
+        return Context(self.rng, self.language, today, self.catalogue.pools, self.world.issue, given)
 
     def say(self, text: str) -> None:
         """The user speaks."""
@@ -213,22 +214,31 @@ class Draft:
     def values(self, instance: ToolInstance, must: Sequence[str] = (), relative: bool = True) -> Values:
         """Values of all required parameters, those in `must`, and some of the others."""
         share = self.rng.choice(_OPTIONAL_SHARES)
-        context = self.context(relative)
-        out: Values = {}
-        for param in instance.params:
-            if param.required or param.key in must or self.rng.random() < share:
-                value = sample(param.spec, context)
-                for _ in range(_TRIES):  # nobody goes from a place to the same place
-                    if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
-                        break
-                    value = sample(param.spec, context)
-                out[param.key] = value
+        params = [p for p in instance.params if p.required or p.key in must or self.rng.random() < share]
+        out = self.drawn(params, relative)
         return instance.base.backing.ordered(out) if instance.base.backing is not None else out
 
-    def another(self, param: Param, not_these: Sequence[Any]) -> Value:
-        """A value of `param` whose argument is none of `not_these`. Raises RepetitionError where chance gives none."""
+    def drawn(self, params: Sequence[Param], relative: bool = True) -> Values:
+        """Values of `params` that go with one another: cities of one region, but no two equal places."""
+        out: Values = {}
+        context = self.context(relative, out)
+        for param in params:
+            value = sample(param.spec, context)
+            for _ in range(_TRIES):
+                if param.kind != "pool" or value.arg not in [other.arg for other in out.values()]:
+                    break
+                value = sample(param.spec, context)
+            out[param.key] = value
+        return out
+
+    def another(self, param: Param, not_these: Sequence[Any], given: Mapping[str, Value] = _NOTHING) -> Value:
+        """A value of `param` whose argument is none of `not_these`, beside those `given` for the other parameters.
+
+        Raises:
+            RepetitionError: chance gives none.
+        """
         for _ in range(_TRIES):
-            value = sample(param.spec, self.context())
+            value = sample(param.spec, self.context(given=given))
             if value.arg not in not_these:
                 return value
         raise RepetitionError

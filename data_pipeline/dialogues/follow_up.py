@@ -28,7 +28,7 @@ def write_follow_up(draft: Draft) -> None:
     draft.facts["kind"] = "varied"
     used = [values[param.key].arg]
     for _ in range(rng.choice((1, 1, 1, 2))):
-        value = draft.another(param, used)
+        value = draft.another(param, used, values)
         used.append(value.arg)
         values = {**values, param.key: value}
         draft.say(_ellipsis(draft, param, value))

@@ -49,7 +49,7 @@ def write_parallel(draft: Draft) -> None:
     several: dict[str, Value] = {}
     wanted = draft.rng.choice((2, 2, 3))
     for _ in range(_TRIES):
-        value = sample(param.spec, draft.context())
+        value = sample(param.spec, draft.context(given=values))
         if len(several) < wanted:
             several.setdefault(str(value.arg), value)
     if len(several) < 2:
@@ -95,7 +95,7 @@ def _is_sayable(frame: str, text: str) -> bool:
 def _repeat(draft: Draft, instance: ToolInstance) -> None:
     """The same tool twice with different values."""
     first = draft.values(instance)
-    second = {key: sample(instance.base.param(key).spec, draft.context()) for key in first}
+    second = draft.drawn([instance.base.param(key) for key in first])
     if all(second[key].arg == first[key].arg for key in first if key not in _LIMITS):
         return write_single(draft)
     draft.say(_twice(draft, instance, first, second))

@@ -71,7 +71,7 @@ def _taken(draft: Draft, trouble: Trouble) -> None:
     param, values = trouble.param, values_of(draft, trouble)
     value = values[param.key]
     shown = public_value(trouble, values, value)
-    free = [(item, public_value(trouble, values, item)) for item in _alternatives(draft, param, value)]
+    free = [(item, public_value(trouble, values, item)) for item in _alternatives(draft, param, values)]
     public = trouble.instance.labels[param.key]
     available = [item for _, item in free]
     outcome: dict[str, Any] = {"error": trouble.kind, public: shown, "available": available}
@@ -108,8 +108,9 @@ def _choose(draft: Draft, free: Sequence[tuple[Value, Any]], place: int, worded:
     return Value(item.arg, text, {"": text if shown == item.arg else {"text": text, "shown": shown}})
 
 
-def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
+def _alternatives(draft: Draft, param: Param, values: Values) -> list[Value]:
     """One to three values that are free: near in time, else any others."""
+    value = values[param.key]
     number = draft.rng.choice((1, 2, 2, 3))
     if param.kind == "date":
         day = date.fromisoformat(str(value.arg))
@@ -121,7 +122,7 @@ def _alternatives(draft: Draft, param: Param, value: Value) -> list[Value]:
         return [taken(f"{h:02d}:{minute:02d}") for h in sorted(draft.rng.sample(hours, min(number, len(hours))))]
     found: list[Value] = []
     for _ in range(number):
-        found.append(draft.another(param, [value.arg, *(item.arg for item in found)]))
+        found.append(draft.another(param, [value.arg, *(item.arg for item in found)], values))
     return found
 
 
@@ -145,7 +146,7 @@ def _empty(draft: Draft, trouble: Trouble) -> None:
         draft.say(draft.words("drop_yes"))
         return go_on(draft, trouble, values, Value(None, ""))
     draft.tell_failure(draft.sentence("empty_other", v=value.text, n=draft.noun(param)), said)
-    new = draft.another(param, [value.arg])
+    new = draft.another(param, [value.arg], values)
     draft.say(draft.words("try_other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 
@@ -257,7 +258,7 @@ def _repair(
 def _invalid(draft: Draft, trouble: Trouble) -> None:
     """A number beyond what the tool takes; the user chooses one within."""
     param, values = trouble.param, values_of(draft, trouble)
-    old, new = values[param.key], draft.another(param, [values[param.key].arg])
+    old, new = values[param.key], draft.another(param, [values[param.key].arg], values)
     if public_value(trouble, values, old) != old.arg:
         raise RepetitionError
     if min(float(old.arg), float(new.arg)) <= 0:
@@ -295,7 +296,7 @@ def _refused(draft: Draft, trouble: Trouble) -> None:
     public = trouble.instance.labels[param.key]
     said = f"invalid（{public}）" if draft.chinese else f"invalid for {public}"
     draft.tell_failure(draft.sentence("refused", v=value.text, n=draft.noun(param)), said)
-    new = draft.another(param, [value.arg])
+    new = draft.another(param, [value.arg], values)
     draft.say(draft.words("other", t=new.text, T=capital(new.text)))
     go_on(draft, trouble, values, new)
 

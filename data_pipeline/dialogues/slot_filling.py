@@ -121,7 +121,7 @@ def _too_much(draft: Draft, instance: ToolInstance, values: Values, missing: Seq
     said = [p for p in instance.params if p.key in values and p not in missing and is_changeable(p)]
     if optional and (not said or rng.random() < 0.55):
         param = rng.choice(optional)
-        values = {**values, param.key: sample(param.spec, draft.context())}
+        values = {**values, param.key: sample(param.spec, draft.context(given=values))}
         draft.say(draft.words("also", A=reply, x=statement(draft, param, values[param.key])))
         draft.run([(instance, values)])
         return

@@ -43,6 +43,8 @@ class Context(NamedTuple):
     pools: Mapping[str, tuple[tuple[str, str], ...]]
     issue: Callable[..., Any]
     """Gives an identifier of a kind that exists in the world."""
+    given: Mapping[str, Value] = MappingProxyType({})
+    """Parameter → value, of those that the same call has already."""
 
     @property
     def chinese(self) -> bool:
