@@ -92,7 +92,9 @@ def region_of(city: str, language: str) -> str:
     return _region_by_city(language).get(city) or str(_table()["home"][language])
 
 
-def draw_cities(pool: str, number: int, rng: random.Random, language: str, companions: Sequence[str] = ()) -> list[str]:
+def draw_cities(
+    pool: str, number: int, rng: random.Random, language: str, companions: Sequence[str] = (), at_home: bool = False
+) -> list[str]:
     """Up to `number` different cities, at least one, by their names in `language`.
 
     Args:
@@ -101,9 +103,11 @@ def draw_cities(pool: str, number: int, rng: random.Random, language: str, compa
         rng: source of the choice.
         language: of the names.
         companions: cities that go with them, in whose region they lie; none of these is drawn where there are others.
+        at_home: without companions, only cities of the home region.
     """
     home = str(_table()["home"][language])
-    region = region_of(companions[0], language) if companions else home if rng.random() < _AT_HOME[language] else ""
+    at_home = at_home or rng.random() < _AT_HOME[language]
+    region = region_of(companions[0], language) if companions else home if at_home else ""
     names: Sequence[str] = _names(pool, region, language)
     if companions:
         names = [name for name in names if name not in companions] or names

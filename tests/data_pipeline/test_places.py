@@ -33,7 +33,7 @@ def test_each_city_lies_in_one_region_and_no_region_is_too_small_for_a_journey()
     counted = Counter(pair for pair in members("city"))
     assert set(counted.values()) == {1} and set(members("hub")) < set(counted)
     assert min(Counter(region_of(english, "en") for english, _ in members("city")).values()) >= 3
-    assert region_of("Abilene", "en") == "north_america" and region_of("九江", "zh") == "china"
+    assert region_of("Abilene", "en") == "united_states" and region_of("九江", "zh") == "china"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -43,6 +43,17 @@ def test_companions_are_drawn_from_the_same_region_and_not_again(language):
         (first,) = draw_cities("city", 1, rng, language)
         others = draw_cities("city", 3, rng, language, [first])
         assert {region_of(city, language) for city in others} == {region_of(first, language)} and first not in others
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_where_a_tool_names_its_money_the_cities_are_those_of_its_users(language):
+    """A parcel within Mexico is not paid in yuan."""
+    context = Context(random.Random(4), language, None, CATALOGUE.pools, lambda kind: kind)
+    priced = [tool for tool in CATALOGUE.tools if any(str(spec).startswith("unit USD") for spec in tool.out.values())]
+    params = [p for tool in priced for p in tool.params if p.spec.get("pool") in ("city", "hub")]
+    assert {tool.id for tool in priced} >= {"shipping_cost", "salary_estimate", "estimate_value"} and len(params) > 3
+    drawn = {region_of(sample(p.spec, context).arg, language) for p in params for _ in range(50)}
+    assert drawn == {"united_states" if language == "en" else "china"}
 
 
 def test_flights_join_large_airports_anywhere_and_chinese_speaks_mostly_of_china():
