@@ -51,7 +51,7 @@ def _member(spec: Spec, context: Context) -> str:
 
 
 def _cities(spec: Spec, context: Context, number: int) -> list[str]:
-    """Cities in the region of those that were drawn for the parameters `near`, or of the users where the slot is at `home`."""
+    """Cities in the region of those given for the parameters `near`, or at home where the slot says `home`."""
     given = [context.given[key].arg for key in spec.get("near", "").split() if key in context.given]
     companions = [city for arg in given for city in (arg if isinstance(arg, list) else [arg])]
     return draw_cities(spec["pool"], number, context.rng, context.language, companions, spec.get("home", False))
