@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from data_pipeline.places import POOLS as CITIES
+from data_pipeline.places import members
 from data_pipeline.relations import dependent, pool_of, relations
 from data_pipeline.slots import SLOT_TYPES, Context, Value, bare
 from data_pipeline.tables import read_table
@@ -22,22 +24,11 @@ MEASURES = ("int", "num", "money", "pct", "year", "ints", "nums", "prob")
 _MEASURED = {
     "unit_len": ("height", "prominence", "length", "depth", "diameter", "elevation_gain"),
     "unit_temp": ("melting_point", "boiling_point"),
-    "country_o": ("box_office", "rating", "release_year", "penalty", "year", "price"),
-    "season_e": ("growth_rate", "water_need"),
+    "country_o": ("box_office", "rating", "release_year", "price"),
     "weekday_o": ("opening_hours", "ticket_price"),
     "year": (
-        *("population", "gdp", "life_expectancy", "unemployment_rate", "cost_of_living", "market_cap", "revenue"),
-        *(
-            "dividend_yield",
-            "pe_ratio",
-            "cases",
-            "ranking",
-            "tuition",
-            "students",
-            "acceptance_rate",
-            "visitors",
-            "price",
-        ),
+        *("market_cap", "revenue", "dividend_yield", "pe_ratio"),
+        *("ranking", "tuition", "students", "acceptance_rate", "price"),
     ),
 }
 """Attributes of look-ups for which an optional unit, place or time makes sense."""
@@ -46,7 +37,7 @@ _WHOLE = {"object": (["{}"], ["，{}"]), "objects": ([": {}"], ["：{}"])}
 _TITLED = ("movie", "show", "song", "book", "painting", "law")
 """Entities whose names Chinese puts between 《 and 》."""
 _COUNTED = (
-    *(("年份", "年"), ("人口", "人"), ("人数", "人"), ("游客量", "人次"), ("病例数", "例"), ("卫星数量", "颗")),
+    *(("年份", "年"), ("人口", "人"), ("人数", "人"), ("卫星数量", "颗")),
     *(("专辑数量", "张"), ("页数", "页"), ("集数", "集"), ("航站楼数量", "座"), ("展品数量", "件")),
     *(("条款数量", "条"), ("进球数", "个"), ("胜场数", "场"), ("字母数量", "个")),
 )
@@ -180,6 +171,7 @@ def load_catalogue() -> Catalogue:
     shared = _read("params.yaml")
     pools = {name: tuple(_pair(item) for item in text.split("; ")) for name, text in _read("pools.yaml").items()}
     pools |= {name: pool_of(name) for name in relations() if pool_of(name) and name not in pools}
+    pools |= {pool: members(pool) for pool in CITIES}
     tools = [_tool(entry, shared) for entry in _read("tools.yaml")]
     tools += [_formula(key, entry) for key, entry in _read("formulas.yaml").items()]
     for entity, entry in _read("entities.yaml").items():

@@ -63,6 +63,10 @@ _DOLLARS = {
 """What a unit of each currency is about worth in US dollars."""
 
 
+_PACE = {"driving": 2, "walking": 12, "transit": 4, "cycling": 4}
+"""Minutes a kilometer in town, by means of transport."""
+
+
 def _level(argument: Any, low: float, high: float) -> float:
     """A number from `low` to `high` that follows from an argument: what a town, a crop or a product is like."""
     return low + (high - low) * (zlib.crc32(str(argument).encode()) % 1000) / 999
@@ -72,6 +76,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt,
     "ceil": math.ceil,
     "dollars": _DOLLARS.__getitem__,
+    "pace": _PACE.__getitem__,
     "polygon_area": _polygon_area,
     "slope": lambda points: _line(points)[0],
     "intercept": lambda points: _line(points)[1],

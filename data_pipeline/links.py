@@ -180,7 +180,8 @@ def _found_needs(tool: BaseTool) -> Iterator[tuple[str, str]]:
 def _taken(param: Param) -> str:
     if param.kind == "ref":
         return f"id {param.spec['kind']}"
-    pool = param.spec.get("pool") if param.kind == "pool" else None
+    # A result knows nothing of the region in which the other cities of a journey lie.
+    pool = param.spec.get("pool") if param.kind == "pool" and not param.spec.get("near") else None
     return f"pool {pool}" if pool else ""
 
 

@@ -4,14 +4,10 @@ import random
 from functools import lru_cache
 from pathlib import Path
 
-from mimesis import Address, Locale
-
 from data_pipeline.tables import read_table
 
 _MAIL_HOSTS = ("example.com", "example.org", "example.net", "mail.example.com", "corp.example")
 
-_RENAMED_ZH = {"襄樊", "淮阴", "莱芜", "思茅"}
-"""Cities of the library's list that have another name by now."""
 AIRPORTS = (
     ("JFK", "New York JFK", "纽约肯尼迪机场"),
     ("LAX", "Los Angeles", "洛杉矶机场"),
@@ -132,13 +128,6 @@ _LAYOUTS_ZH = {
 }
 
 
-@lru_cache(maxsize=2)
-def _cities(language: str) -> tuple[str, ...]:
-    generator = Address(Locale.ZH if language == "zh" else Locale.EN, seed=11)
-    drawn = {generator.city().strip().removesuffix("市") for _ in range(800)}
-    return tuple(sorted(drawn - _RENAMED_ZH))
-
-
 @lru_cache(maxsize=1)
 def _words() -> tuple[tuple[str, ...], ...]:
     return _names()["adjective_en"], _names()["noun_en"], _names()["adjective_zh"], _names()["noun_zh"]
@@ -146,8 +135,6 @@ def _words() -> tuple[tuple[str, ...], ...]:
 
 def invented(pool: str, rng: random.Random, language: str) -> str | None:
     """A new name that could stand in `pool`, or None for pools of fixed members."""
-    if pool == "city":
-        return rng.choice(_cities(language)) if rng.random() < 0.5 else None
     if pool in ("athlete", "artist"):
         return person(rng, language)
     if pool not in _LAYOUTS:

@@ -12,7 +12,7 @@ from typing import Any
 from data_pipeline.catalogue import BaseTool, Param
 from data_pipeline.expressions import evaluate
 from data_pipeline.facts import in_asked_unit, known
-from data_pipeline.people import person
+from data_pipeline.people import invented, person
 from data_pipeline.slots import Context, bare
 from fcdist.config.seeds import derive_seed
 from fcdist.schema.json_text import canonical_json
@@ -235,9 +235,8 @@ class World:
             return name if rest == "file" else name[:1].upper() + name[1:]
         if kind == "pool":
             return bare(rng.choice(self._pools[rest])[self._chinese])
-        if kind == "known":  # what is true of another field of the result: the author of the title
-            entity, attribute, field = parts
-            return known(f"lookup_{entity}_{attribute}", {entity: names[field]}, self._language)[attribute]
+        if kind == "new":
+            return invented(rest, rng, "zh" if self._chinese else "en")
         if kind == "person":
             return person(rng, "zh" if self._chinese else "en")
         if kind == "unit":

@@ -281,7 +281,9 @@ def write_two_requests(draft: Draft) -> None:
         key
         for key in again
         if key in values and second.base.param(key).kind == "pool" and second is not first
-        if again[key].arg != values[key].arg and suit(second.params, {**again, key: values[key]})
+        if again[key].arg != values[key].arg
+        and not second.base.param(key).spec.get("near")
+        and suit(second.params, {**again, key: values[key]})
     ]
     for key in shared[:1]:
         param = second.base.param(key)

@@ -9,7 +9,7 @@ from data_pipeline.dialogues.requests import ordinal
 _THINGS = {
     **{"movie": "部电影", "show": "部剧", "song": "首歌", "artist": "位歌手", "book": "本书", "museum": "家博物馆"},
     **{"restaurant": "家餐厅", "hotel": "家酒店", "dish": "道菜", "product": "件商品", "car": "款车", "team": "支球队"},
-    **{"job": "个职位", "city": "个城市", "rail_city": "个城市", "country": "个国家", "place": "个地方"},
+    **{"job": "个职位", "city": "个城市", "hub": "个城市", "country": "个国家", "place": "个地方"},
     **{"subject": "门", "topic": "个主题"},
 }
 """Pool → Chinese measure word and noun for a member of it; of a course, 课 already stands in the sentence."""

@@ -18,7 +18,7 @@ from data_pipeline.importers.parameters import parameter
 from data_pipeline.importers.purposes import Purpose, purpose, things_of
 from data_pipeline.importers.raw import RawTool, RefusedError, plain, words_of
 from data_pipeline.importers.results import checked, guessed
-from data_pipeline.importers.roles import Setting
+from data_pipeline.importers.roles import Setting, drawn
 from data_pipeline.importers.samplers import slug
 from data_pipeline.importers.schemas import inline
 from data_pipeline.slots import Context, Value
@@ -94,10 +94,10 @@ class ImportedTool:
             result = sure
         elif self.returns is not None:
             earlier = {plain(name): item for name, item in (known or {}).items()}
-            drawn = self.returns(context, {**earlier, **given})
-            if isinstance(drawn, bool) and self.act not in ("get", "search", "analyze"):
-                drawn = True  # what was ordered is done
-            result = {self.wrapped: drawn} if self.wrapped else drawn
+            found = self.returns(context, {**earlier, **given})
+            if isinstance(found, bool) and self.act not in ("get", "search", "analyze"):
+                found = True  # what was ordered is done
+            result = {self.wrapped: found} if self.wrapped else found
         else:
             result = guessed(self.act, self.things, context, given, self.operation)
             if known and self.act == "get":
@@ -209,9 +209,19 @@ def draft(raw: RawTool, pools: Mapping[str, Any], rng: random.Random) -> Draft:
     meaning = purpose(raw, things, speakable, len(params) if numeric else 0)
     if meaning.operation is not None:
         params = [_operand(p, number, len(params), meaning.operation) for number, p in enumerate(params)]
+    params = _near_one_another(params)
     names = {p.key: p.names[0] for p in params}
     _prove(tool, params, names, setting, rng)
     return Draft(raw, tool, meaning, tuple(params), names, owner, setting, things)
+
+
+def _near_one_another(params: Sequence[Param]) -> list[Param]:
+    """`params`, the cities among them in one region."""
+    cities = [p.key for p in params if p.kind == "pool" and p.spec.get("pool") == "city"]
+    if len(cities) < 2:
+        return list(params)
+    spec = {"t": "pool", "pool": "city", "near": " ".join(cities)}
+    return [replace(p, spec=drawn(spec, "pool")) if p.key in cities else p for p in params]
 
 
 def _operand(param: Param, number: int, of: int, operation: Operation) -> Param:

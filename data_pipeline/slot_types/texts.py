@@ -4,6 +4,8 @@ from functools import lru_cache
 from typing import Any
 
 from data_pipeline.people import AIRPORTS, company, email, invented, person, phone, postcode, street_address
+from data_pipeline.places import POOLS as CITIES
+from data_pipeline.places import draw_cities, draw_spot
 from data_pipeline.slot_types.base import Context, SlotType, Spec, Value, bare, carried, join_words, meant, plain
 
 _MARKS = {"zh": ("“{}”", "“{}”", "「{}」", '"{}"'), "en": ('"{}"', "'{}'", '"{}"')}
@@ -48,7 +50,17 @@ def _member(spec: Spec, context: Context) -> str:
     return context.rng.choice(context.pools[spec["pool"]])[context.chinese]
 
 
+def _cities(spec: Spec, context: Context, number: int) -> list[str]:
+    """Cities in the region of those given for the parameters `near`, or at home where the slot says `home`."""
+    given = [context.given[key].arg for key in spec.get("near", "").split() if key in context.given]
+    companions = [city for arg in given for city in (arg if isinstance(arg, list) else [arg])]
+    return draw_cities(spec["pool"], number, context.rng, context.language, companions, spec.get("home", False))
+
+
 def _pool(spec: Spec, context: Context) -> Value:
+    if spec["pool"] in CITIES:
+        (city,) = _cities(spec, context, 1)
+        return carried(city, city)
     text = _member(spec, context)
     if context.rng.random() < _INVENTED:
         text = invented(spec["pool"], context.rng, context.language) or text
@@ -63,7 +75,10 @@ def _quoted(spec: Spec, context: Context) -> Value:
 def _strs(spec: Spec, context: Context) -> Value:
     count = context.rng.randint(spec.get("min", 2), spec.get("max", 4))
     pool = context.pools[spec["pool"]]
-    drawn = [pair[context.chinese] for pair in context.rng.sample(pool, min(count, len(pool)))]
+    if spec["pool"] in CITIES:
+        drawn = _cities(spec, context, count)
+    else:
+        drawn = [pair[context.chinese] for pair in context.rng.sample(pool, min(count, len(pool)))]
     return _listed(drawn, context, spec.get("marks", "{}") if context.chinese else "{}")
 
 
@@ -89,8 +104,8 @@ def _airport(spec: Spec, context: Context) -> Value:
 
 
 def _coordinates(spec: Spec, context: Context) -> Value:
-    """Latitude and longitude as an object, four digits after the point (about 10 m)."""
-    north, east = (round(context.rng.uniform(*ends), 4) for ends in ((-54.0, 66.0), (-120.0, 150.0)))
+    """Latitude and longitude of a place in a large city as an object."""
+    north, east = draw_spot(context.rng)
     layouts = ("纬度{}，经度{}", "({}, {})") if context.chinese else ("latitude {}, longitude {}", "({}, {})", "{}, {}")
     text = context.rng.choice(layouts).format(north, east)
     return Value({"latitude": north, "longitude": east}, text, {"latitude": str(north), "longitude": str(east)})
