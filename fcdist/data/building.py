@@ -98,6 +98,11 @@ def check_sources(data: DataConfig) -> None:
             "data.sources.NAME.use to train or auto for at least one, or add a source"
         )
     require_both_sides(data.general_ratio, "general" in roles, "function_call" in roles)
+    if data.general_tool_share and "function_call" not in roles:
+        raise DataError(
+            f"data.general_tool_share={data.general_tool_share:g} puts general chat under tool prompts of function-call "
+            "data, and there is none to train on. Add a source with role: function_call, or set the share to 0"
+        )
 
 
 def _emptied(folder: Path) -> Path:

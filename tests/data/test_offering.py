@@ -9,7 +9,7 @@ from stores import small_config, small_renderer, with_data
 from fcdist.config.run_folder import store_dir
 from fcdist.data.offering import CANDIDATES, WITH_TOOLS, ToolOffers
 from fcdist.data.store import build_store, open_store
-from fcdist.errors import ConfigError
+from fcdist.errors import ConfigError, DataError
 from fcdist.schema.conversation import Conversation, Message, Tool
 
 SYSTEM = Message("system", "Be brief. It is Monday, 2024-05-06.")
@@ -110,3 +110,9 @@ def test_the_share_belongs_to_the_fingerprint(tmp_path):
 def test_a_share_above_one_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.general_tool_share=1\.5 must be between 0 and 1"):
         small_config(tmp_path, general_tool_share=1.5)
+
+
+def test_a_share_without_function_calls_is_refused(tmp_path):
+    cfg = small_config(tmp_path, general_tool_share=0.5, general_ratio=0.0)
+    with pytest.raises(DataError, match=r"data\.general_tool_share=0\.5 .*role: function_call, or set the share to 0"):
+        build_store(with_data(cfg, sources={"chats": cfg.data.sources["chats"]}), small_renderer())
