@@ -100,8 +100,8 @@ def check_sources(data: DataConfig) -> None:
     require_both_sides(data.general_ratio, "general" in roles, "function_call" in roles)
     if data.general_tool_share and "function_call" not in roles:
         raise DataError(
-            f"data.general_tool_share={data.general_tool_share:g} puts general chat under tool prompts of function-call "
-            "data, and there is none to train on. Add a source with role: function_call, or set the share to 0"
+            f"data.general_tool_share={data.general_tool_share:g} puts general chat under tool prompts of function-call"
+            " data, and there is none to train on. Add a source with role: function_call, or set the share to 0"
         )
 
 
