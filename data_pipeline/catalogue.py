@@ -12,7 +12,7 @@ from data_pipeline.places import POOLS as CITIES
 from data_pipeline.places import members
 from data_pipeline.relations import dependent, pool_of, relations
 from data_pipeline.slots import SLOT_TYPES, Context, Value, bare
-from data_pipeline.tables import read_table
+from data_pipeline.tables import pairs, read_table
 from fcdist.errors import GenerationError
 from fcdist.schema.conversation import Tool
 
@@ -169,7 +169,7 @@ class Catalogue:
 def load_catalogue() -> Catalogue:
     """Read the catalogue. Raises GenerationError naming the tool and key of a bad entry."""
     shared = _read("params.yaml")
-    pools = {name: tuple(_pair(item) for item in text.split("; ")) for name, text in _read("pools.yaml").items()}
+    pools = {name: pairs(text) for name, text in _read("pools.yaml").items()}
     pools |= {name: pool_of(name) for name in relations() if pool_of(name) and name not in pools}
     pools |= {pool: members(pool) for pool in CITIES}
     tools = [_tool(entry, shared) for entry in _read("tools.yaml")]
@@ -183,11 +183,6 @@ def load_catalogue() -> Catalogue:
 
 def _read(name: str) -> Any:
     return read_table(FOLDER / name)
-
-
-def _pair(item: str) -> tuple[str, str]:
-    english, _, chinese = item.partition("|")
-    return english, chinese
 
 
 def _param(key: str, shared: Mapping[str, Any], own: Mapping[str, Any], required: bool, where: str) -> Param:

@@ -9,10 +9,8 @@ from typing import Any
 
 from mimesis import Address, Locale
 
-from data_pipeline.tables import read_table
+from data_pipeline.tables import Pair, pairs, read_table
 
-Names = tuple[str, str]
-"""English and Chinese name."""
 POOLS = ("city", "hub")
 """Pools of cities: all of them, and those with large airports."""
 _TOWNS = 0.25
@@ -30,17 +28,14 @@ def _table() -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _regions() -> Mapping[str, tuple[Names, ...]]:
-    return {
-        region: tuple((english, chinese) for english, _, chinese in (item.partition("|") for item in text.split("; ")))
-        for region, text in _table()["regions"].items()
-    }
+def _regions() -> Mapping[str, tuple[Pair, ...]]:
+    return {region: pairs(text) for region, text in _table()["regions"].items()}
 
 
 @lru_cache(maxsize=64)
-def members(pool: str, region: str = "") -> tuple[Names, ...]:
+def members(pool: str, region: str = "") -> tuple[Pair, ...]:
     """The cities of `pool`, which is one of `POOLS`; only those of `region` where one is given."""
-    found = [pair for key, pairs in _regions().items() if region in ("", key) for pair in pairs]
+    found = [pair for key, cities in _regions().items() if region in ("", key) for pair in cities]
     return tuple(pair for pair in found if pool == "city" or pair[0] in _hubs())
 
 
@@ -76,7 +71,7 @@ def _names(pool: str, region: str, language: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=2)
 def _region_by_city(language: str) -> Mapping[str, str]:
-    return {pair[language == "zh"]: region for region, pairs in _regions().items() for pair in pairs}
+    return {pair[language == "zh"]: region for region, cities in _regions().items() for pair in cities}
 
 
 @lru_cache(maxsize=2)

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from data_pipeline.slot_types.base import Context, Spec, Value, bare
-from data_pipeline.tables import read_table
-
-Pair = tuple[str, str]
-"""English and Chinese."""
+from data_pipeline.tables import Pair, pairs, read_table
 
 
 class Param(Protocol):
@@ -48,12 +45,6 @@ class Relation(NamedTuple):
     def group(self, owner: Any) -> Group | None:
         """What goes with the argument `owner` (a file's by its ending); None where nothing does."""
         return self.by_owner.get(str(owner)) or self.by_owner.get(f".{str(owner).rpartition('.')[2]}")
-
-
-def pairs(text: str) -> tuple[Pair, ...]:
-    """ "red|红色; blue|蓝色" as pairs; what is written alone is the same in both languages."""
-    items = (item.partition("|") for item in text.split("; ") if item)
-    return tuple((english, chinese or english) for english, _, chinese in items)
 
 
 @lru_cache(maxsize=1)

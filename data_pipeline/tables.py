@@ -6,6 +6,14 @@ from typing import Any
 import yaml
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Pair = tuple[str, str]
+"""English and Chinese."""
+
+
+def pairs(text: str) -> tuple[Pair, ...]:
+    """ "red|红色; blue|蓝色" as pairs; what is written alone is the same in both languages."""
+    items = (item.partition("|") for item in text.split("; ") if item)
+    return tuple((english, chinese or english) for english, _, chinese in items)
 
 
 def read_table(path: Path) -> Any:
