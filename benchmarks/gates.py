@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from data_pipeline.gates.reading import Reading
 from data_pipeline.programmatic import ProgrammaticTeacher
 from data_pipeline.replay import replays
 from fcdist.config.types import GenerateConfig, SourceConfig
+from fcdist.errors import ShardError
 from fcdist.schema.conversation import Conversation
 from fcdist.sources.reading import read_source
 
@@ -94,11 +95,19 @@ def time_gates(console: Console, conversations: Sequence[Conversation]) -> None:
     console.print(f"{len(conversations) / spent:,.0f} conversations a CPU second")
 
 
+def _first_error(source: SourceConfig) -> str:
+    try:
+        next(iter(read_source(replace(source, on_error="error"), "human")), None)
+    except ShardError as error:
+        return str(error)
+    return f"{source.path} is empty"
+
+
 def look_at_people(console: Console, path: Path, ignore: tuple[str, ...], show: int) -> None:
     source = SourceConfig(path=str(path), ignore_fields=ignore, on_error="drop")
     conversations = list(read_source(source, path.stem))
     if not conversations:
-        raise SystemExit(f"{path}: no record can be read; fields that are unknown here are left out by --ignore-fields")
+        raise SystemExit(f"no record can be read: {_first_error(source)}; here that is --ignore-fields")
     failures = [(conversation, list(all_failures(GATES, conversation))) for conversation in conversations]
     reasons = Counter(reason for _, found in failures for reason in found)
     refused = sum(bool(found) for _, found in failures)
@@ -119,7 +128,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--human", type=Path, nargs="*", default=[], help="dialogues of people, OpenAI form")
-    parser.add_argument("--ignore-fields", nargs="*", default=[], help="fields of their records to leave out")
+    parser.add_argument("--ignore-fields", nargs="*", default=[], help="names of fields to leave out: services")
     parser.add_argument("--show", type=int, default=0, help="name this many refused dialogues of each reason")
     arguments = parser.parse_args()
     console = Console(width=120)
