@@ -31,7 +31,8 @@ _CHOSEN = ("pool", "enum", "date", "time", "person", "company")
 """Kinds of which English asks which one: "which city?", but "what is the weight?"."""
 _NUMBERS = frozenset(numeric.TYPES) - {"year", "ordinal", "matrix", "range", "price"}
 """Kinds of which Chinese asks how much: 多少."""
-_PLACES = ("First", "Second", "Third", "Fourth", "Fifth")
+_PLACES_EN = ("First: ", "Second: ", "Third: ", "Fourth: ", "Fifth: ")
+_PLACES_ZH = ("第一项：", "第二项：", "第三项：", "第四项：", "第五项：")
 
 
 class RepetitionError(Exception):
@@ -204,15 +205,13 @@ class Draft:
         issued = [str(value) for result in results for key, value in result.items() if key.endswith("_id")]
         if base.backing is None and base.say is None and len(issued) == len(planned):
             return [self.sentence("done_all", n=base.noun[self.chinese], l=join_words(issued, self.language))]
-        if self.chinese:
-            return parts
         shared = set.intersection(*({str(value.arg) for value in values.values()} for _, values in planned))
         own = [{v.arg for v in values.values() if isinstance(v.arg, str)} - shared for _, values in planned]
         if all(any(arg in part for arg in args) for args, part in zip(own, parts, strict=True)):
             return parts
         if base.act == "search":  # "I found these: …"
             parts = [part.partition(": ")[2] or part for part in parts]
-        return [f"{place}: {part}" for place, part in zip(_PLACES, parts, strict=False)]
+        return [place + part for place, part in zip(_PLACES_ZH if self.chinese else _PLACES_EN, parts, strict=False)]
 
     def run(self, planned: Sequence[Planned], seen: str = "") -> list[dict[str, Any]]:
         """Call, then answer."""
