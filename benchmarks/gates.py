@@ -99,7 +99,7 @@ def _first_error(source: SourceConfig) -> str:
     try:
         next(iter(read_source(replace(source, on_error="error"), "human")), None)
     except ShardError as error:
-        return str(error)
+        return f"{error}; here that is --ignore-fields"
     return f"{source.path} is empty"
 
 
@@ -107,7 +107,7 @@ def look_at_people(console: Console, path: Path, ignore: tuple[str, ...], show: 
     source = SourceConfig(path=str(path), ignore_fields=ignore, on_error="drop")
     conversations = list(read_source(source, path.stem))
     if not conversations:
-        raise SystemExit(f"no record can be read: {_first_error(source)}; here that is --ignore-fields")
+        raise SystemExit(f"no record can be read: {_first_error(source)}")
     failures = [(conversation, list(all_failures(GATES, conversation))) for conversation in conversations]
     reasons = Counter(reason for _, found in failures for reason in found)
     refused = sum(bool(found) for _, found in failures)
